@@ -1,0 +1,1 @@
+"""Contracts, scheduling and the controller of pydatatask."""

@@ -1,0 +1,185 @@
+"""Live resources, declared where nothing runs yet and opened where the event loop is.
+
+A live object such as an HTTP client belongs to the event loop it was opened on. So a session holds one scope
+per running loop: worker threads and processes open the resources they need once more, for themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Generic, Self, TypeVar, cast
+
+from typing_extensions import override
+
+from .errors import ConfigurationError, SessionClosedError
+
+__all__ = ["Resource", "Session"]
+
+T = TypeVar("T", covariant=True)
+
+
+class Resource(Generic[T]):
+    """What :meth:`Session.resource` returns: call it to get the live object of the running event loop."""
+
+    def __init__(self, session: Session, factory: Callable[[], AsyncGenerator[T, None]]) -> None:
+        self._session = session
+        self._factory = factory
+        functools.update_wrapper(self, factory)
+        self.name: str = getattr(factory, "__qualname__", repr(factory))
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Resource {self.name}>"
+
+    def __call__(self) -> T:
+        """Give the live object.
+
+        :raises SessionClosedError: if the session is not open on the running event loop.
+        """
+        return self._session.live(self)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[T]:
+        """Run the generator function around a block.
+
+        :raises ConfigurationError: if it does not yield exactly once.
+        """
+        generator = self._factory()
+        if not isinstance(generator, AsyncGenerator):
+            raise ConfigurationError(
+                f"Session resource {self.name!r} is no async generator function. "
+                "Write it as 'async def' with exactly one 'yield'."
+            )
+        try:
+            live = await anext(generator)
+        except StopAsyncIteration:
+            raise ConfigurationError(
+                f"Session resource {self.name!r} ended without a yield. It must yield exactly one object."
+            ) from None
+        yield live
+        try:
+            await anext(generator)
+        except StopAsyncIteration:
+            return
+        await generator.aclose()
+        raise ConfigurationError(f"Session resource {self.name!r} yielded twice. It must yield exactly one object.")
+
+
+class _Scope:
+    """What is open on one event loop."""
+
+    def __init__(self) -> None:
+        self.live: dict[object, object] = {}
+        self.opened: list[tuple[str, AbstractAsyncContextManager[object]]] = []
+
+    async def enter(self, resource: Resource[T]) -> None:
+        context = resource.opened()
+        self.live[resource] = await context.__aenter__()
+        self.opened.append((resource.name, context))
+
+    async def close(self) -> list[BaseException]:
+        failures: list[BaseException] = []
+        while self.opened:
+            name, context = self.opened.pop()
+            try:
+                await context.__aexit__(None, None, None)
+            except BaseException as error:  # noqa: BLE001  # collected; the caller raises all of them
+                error.add_note(f"while closing session resource {name!r}")
+                failures.append(error)
+        return failures
+
+
+class Session:
+    """Resources that are opened together, in order of declaration, and closed together, in reverse.
+
+    Opening is all or nothing. Closing closes every resource whatever fails on the way. A session can be opened
+    again after it was closed, and on several event loops at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._resources: list[Resource[object]] = []
+        self._scopes: dict[asyncio.AbstractEventLoop, _Scope] = {}
+
+    def resource(self, factory: Callable[[], AsyncGenerator[T, None]]) -> Resource[T]:
+        """Declare a live resource by an async generator function that yields it once. Touches nothing.
+
+        Use as a decorator. The result, called while the session is open, gives the live object.
+        """
+        resource = Resource(self, factory)
+        self._resources.append(resource)
+        return resource
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open on the running event loop."""
+        return asyncio.get_running_loop() in self._scopes
+
+    async def open(self, only: Collection[object] | None = None) -> None:
+        """Open the resources on the running event loop, all of them or those in ``only``.
+
+        If one fails, or the opening is cancelled, those that were open already are closed again and the session
+        stays closed.
+
+        :raises ConfigurationError: if the session is open on this loop, or a resource does not yield exactly once.
+        """
+        loop = asyncio.get_running_loop()
+        if loop in self._scopes:
+            raise ConfigurationError("The session is already open on this event loop. Close it first.")
+        # Registered first, because a resource may use those declared before it while it opens.
+        scope = self._scopes[loop] = _Scope()
+        try:
+            for resource in self._resources:
+                if only is None or resource in only:
+                    await scope.enter(resource)
+        except BaseException as error:
+            failures = await scope.close()
+            del self._scopes[loop]
+            if failures:
+                raise BaseExceptionGroup(
+                    "Opening the session failed, and so did closing it", [error, *failures]
+                ) from None
+            raise
+
+    async def close(self) -> None:
+        """Close what is open on the running event loop, in reverse order. Does nothing if nothing is open.
+
+        Every resource is closed even if another one fails or the closing is cancelled.
+
+        :raises ExceptionGroup: of all that failed.
+        """
+        loop = asyncio.get_running_loop()
+        scope = self._scopes.get(loop)
+        if scope is None:
+            return
+        failures = await scope.close()
+        self._scopes.pop(loop, None)
+        cancelled = [error for error in failures if isinstance(error, asyncio.CancelledError)]
+        others = [error for error in failures if not isinstance(error, asyncio.CancelledError)]
+        group = BaseExceptionGroup("Closing the session failed", others) if others else None
+        if cancelled:
+            raise cancelled[0] from group
+        if group is not None:
+            raise group
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def live(self, resource: Resource[T]) -> T:
+        """Give the live object of a resource on the running event loop; see :class:`Resource`."""
+        try:
+            return cast(T, self._scopes[asyncio.get_running_loop()].live[resource])
+        except (KeyError, RuntimeError):
+            raise SessionClosedError(
+                f"Resource {resource.name!r} was used while its session is closed on this event loop. "
+                "Open the pipeline or the session first: 'async with pipeline:'."
+            ) from None

@@ -1,0 +1,1 @@
+"""Data pipelines over any store and any machine."""
