@@ -26,7 +26,7 @@ class Resource(Generic[T]):
     """What :meth:`Session.resource` returns: call it to get the live object of the running event loop."""
 
     def __init__(self, session: Session, factory: Callable[[], AsyncGenerator[T, None]]) -> None:
-        self._session = session
+        self.session = session
         self._factory = factory
         functools.update_wrapper(self, factory)
         self.name: str = getattr(factory, "__qualname__", repr(factory))
@@ -40,7 +40,7 @@ class Resource(Generic[T]):
 
         :raises SessionClosedError: if the session is not open on the running event loop.
         """
-        return self._session.live(self)
+        return self.session.live(self)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[T]:
@@ -143,6 +143,22 @@ class Session:
                     "Opening the session failed, and so did closing it", [error, *failures]
                 ) from None
             raise
+
+    async def ensure(self, resources: Collection[object]) -> None:
+        """Open those of ``resources`` that are not open yet on the running event loop.
+
+        If one fails, or the opening is cancelled, those that are open stay open until :meth:`close`.
+
+        :raises ConfigurationError: if a resource does not yield exactly once.
+        """
+        loop = asyncio.get_running_loop()
+        scope = self._scopes.get(loop)
+        if scope is None:
+            return await self.open(resources)
+        for resource in self._resources:
+            if resource in resources and resource not in scope.live:
+                await scope.enter(resource)
+        return None
 
     async def close(self) -> None:
         """Close what is open on the running event loop, in reverse order. Does nothing if nothing is open.

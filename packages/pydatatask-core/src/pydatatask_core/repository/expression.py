@@ -1,4 +1,7 @@
-"""What a repository's keys are made of, as data: readiness keeps them up to date without asking for them."""
+"""What a repository's keys are made of, as data: readiness keeps them up to date without asking for them.
+
+Expressions are equal when they describe the same set, so that what two tasks share is worked out once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from .protocols import Repository
 
-__all__ = ["And", "Filtered", "KeyExpression", "Leaf", "Minus", "Or", "Related"]
+__all__ = ["And", "Filtered", "KeyExpression", "Leaf", "Minus", "Or", "Related", "Translation", "leaves"]
 
 
 @frozen
@@ -21,7 +24,7 @@ class Leaf:
     location: str = field(init=False)
 
     @location.default
-    def _(self) -> str:
+    def _location(self) -> str:
         return self.repo.location
 
 
@@ -47,7 +50,7 @@ class Minus:
     unless: KeyExpression
 
 
-@frozen(eq=False)
+@frozen
 class Filtered:
     """The keys of ``base`` that ``accepts`` says yes to. It is asked again when a key of ``base`` is added again."""
 
@@ -55,18 +58,39 @@ class Filtered:
     accepts: Callable[[str], Awaitable[bool]]
 
 
-@frozen(eq=False)
-class Related:
-    """The keys of ``translator`` whose translation is a key of ``base``.
+@frozen
+class Translation:
+    """What gives each job another job: the keys of ``keys``, each with the job that ``translate`` gives for it.
 
-    ``translate`` gives a key's translation, or None if it has none. It is asked again when the key is added again
-    to ``translator``.
+    ``translate`` gives None for a job without a translation. It is asked again when a key of ``keys`` is added again.
     """
 
+    keys: KeyExpression
+    translate: Callable[[str], Awaitable[str | None]] = field(eq=False)
+
+
+@frozen
+class Related:
+    """The keys of a translation whose translated job is a key of ``base``."""
+
     base: KeyExpression
-    translator: Leaf
-    translate: Callable[[str], Awaitable[str | None]]
+    translation: Translation
 
 
 KeyExpression = Leaf | And | Or | Minus | Filtered | Related
 """A set of keys, described by stores and set operations."""
+
+
+def leaves(expression: KeyExpression) -> frozenset[Leaf]:
+    """Give the stores that an expression stands on."""
+    match expression:
+        case Leaf():
+            return frozenset((expression,))
+        case And(children) | Or(children):
+            return frozenset().union(*map(leaves, children))
+        case Minus(source, unless):
+            return leaves(source) | leaves(unless)
+        case Filtered(base, _):
+            return leaves(base)
+        case Related(base, translation):
+            return leaves(base) | leaves(translation.keys)

@@ -1,0 +1,173 @@
+"""Function tasks on any ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+from typing_extensions import override
+
+from ..clock import now
+from ..errors import ConfigurationError, SiteUnavailableError
+from ..job import check_job
+from ..repository.changes import ChangeSource
+from ..repository.expression import leaves
+from ..repository.protocols import MetadataRepository, Repository
+from ..session import Session
+from .function import FunctionTask, Outcome, TaskFunction
+from .policy import Retries, Seconds
+from .worker import Origin, ThreadLoops, origin_of, run_by_origin
+
+__all__ = ["ExecutorLiveRepository", "ExecutorTask"]
+
+_log = logging.getLogger("pydatatask.task")
+
+
+class ExecutorLiveRepository(Repository):
+    """The jobs that an :class:`ExecutorTask` handed to its executor. Infos are when each was handed over.
+
+    Deleting a job takes it back if it has not started; a function that runs cannot be stopped.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.futures: dict[str, Future[Outcome]] = {}
+        self.since: dict[str, Any] = {}
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}>"
+
+    @property
+    @override
+    def change_source(self) -> ChangeSource:
+        return ChangeSource.LOCAL
+
+    @override
+    async def unfiltered_iter(self) -> AsyncIterator[str]:
+        for job in list(self.futures):
+            yield job
+
+    @override
+    async def contains(self, job: str, /) -> bool:
+        return check_job(job) in self.futures
+
+    @override
+    async def info(self, job: str, /) -> Any:
+        return self.since.get(check_job(job))
+
+    @override
+    async def delete(self, job: str, /) -> None:
+        future = self.futures.get(check_job(job))
+        if future is not None:
+            future.cancel()
+
+    def begin(self, job: str, future: Future[Outcome]) -> None:
+        """Note that a job was handed to the executor."""
+        self.futures[job] = future
+        self.since[job] = now()
+        self.changes.added(job)
+
+    def end(self, job: str) -> None:
+        """Note that the executor is done with a job."""
+        self.futures.pop(job, None)
+        self.since.pop(job, None)
+        self.changes.removed(job)
+
+
+class ExecutorTask(FunctionTask):
+    """A function that runs in an executor's workers: threads, processes, or whatever the executor brings.
+
+    In threads of this process the function is called as it is. Other workers find the task by importing the module
+    that defines it, so their repositories must be reachable from there: memory repositories are refused. A thread or
+    a foreign worker cannot be stopped: a timeout cancels the function where it awaits next, and is recorded when it
+    has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        executor: Executor,
+        done: MetadataRepository | None,
+        ready: Repository | None = None,
+        func: TaskFunction | None = None,
+        *,
+        disabled: bool = False,
+        timeout: Seconds | None = None,
+        retries: int | Retries = 0,
+        failure_ok: bool = False,
+        max_concurrent: int | None = 1000,
+        attempts: MetadataRepository | None = None,
+        in_process: bool | None = None,
+    ) -> None:
+        """:param max_concurrent: the most jobs handed to the executor at a time; its workers are its own matter.
+        :param in_process: whether the executor runs functions in this process; known for thread pools.
+        """
+        super().__init__(
+            name,
+            done,
+            ready,
+            func,
+            disabled=disabled,
+            timeout=timeout,
+            retries=retries,
+            failure_ok=failure_ok,
+            max_concurrent=max_concurrent,
+            attempts=attempts,
+        )
+        self.executor = executor
+        self.in_process = isinstance(executor, ThreadPoolExecutor) if in_process is None else in_process
+        self.live = ExecutorLiveRepository(name)
+        self.link("live", self.live, is_status=True, inhibits_start=True)
+        self._loops = ThreadLoops()
+        self._origin: Origin | None = None
+        self.session: Session = Session()
+        """The session whose resources the function uses; set when the pipeline opens."""
+
+    @override
+    def validate(self) -> None:
+        super().validate()
+        if self.in_process:
+            return
+        self._origin = origin_of(self)
+        for name, repo in self.arguments.items():
+            if any(leaf.repo.change_source is ChangeSource.LOCAL for leaf in leaves(repo.expression)):
+                raise ConfigurationError(
+                    f"Task {self.name!r} runs in other processes, and link {name!r} is to {repo!r}, which lives in the "
+                    "memory of this one. Link a repository on files, S3 or a database instead."
+                )
+
+    @override
+    async def attempt(self, job: str) -> Outcome:
+        start = now()
+        try:
+            future = self._submit(job)
+        except (BrokenExecutor, RuntimeError) as error:
+            raise SiteUnavailableError(
+                f"Task {self.name!r}: the executor {self.executor!r} takes no more jobs ({error}). "
+                "Start the pipeline again; if it broke because a worker was killed, give workers more memory."
+            ) from error
+        self.live.begin(job, future)
+        try:
+            return await asyncio.wrap_future(future)
+        except BrokenExecutor as error:
+            return Outcome(result="lost", cause="lost", exception=str(error), start_time=start, end_time=now())
+        except concurrent.futures.CancelledError:
+            if not future.cancelled():
+                raise
+            return Outcome(result="cancelled", cause="cancelled", start_time=start, end_time=now())
+        finally:
+            self.live.end(job)
+
+    def _submit(self, job: str) -> Future[Outcome]:
+        if self._origin is None:
+            return self.executor.submit(self._loops.run, self, self.session, job)
+        return self.executor.submit(run_by_origin, self._origin, job)
+
+    @override
+    async def closed(self) -> None:
+        await asyncio.to_thread(self._loops.close)

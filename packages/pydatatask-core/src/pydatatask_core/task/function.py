@@ -1,0 +1,292 @@
+"""Tasks that are Python functions: what a function is given, and how one call becomes a record."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import platform
+import traceback
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Self, get_type_hints
+
+from attrs import define
+from typing_extensions import override
+
+from ..clock import now
+from ..errors import ConfigurationError
+from ..repository.protocols import MetadataRepository, Repository
+from .base import Again, Ended, RunTask
+from .policy import Retries, Seconds
+from .record import Cause, Result, RunRecord
+
+__all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call"]
+
+TaskFunction = Callable[..., Awaitable[None]]
+"""An ``async def`` that takes ``job`` and linked repositories by the names of their links."""
+
+HOST = platform.node()
+
+
+@define(kw_only=True)
+class Outcome:
+    """How one call of a function ended. It can be pickled, whatever the function raised."""
+
+    result: Result
+    cause: Cause | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    start_time: datetime
+    end_time: datetime
+    host: str = HOST
+
+
+async def call(function: Callable[[], Awaitable[None]], allowed: float | None) -> Outcome:
+    """Call a function and tell how it ended; ``allowed`` is the longest time it may take, in seconds.
+
+    A cancellation of the caller cancels the function and goes on; a function that cancels itself has failed.
+    """
+    start = now()
+    limit: asyncio.Timeout | None = None
+    try:
+        if allowed is None:
+            await function()
+        else:
+            async with asyncio.timeout(allowed) as limit:
+                await function()
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # it becomes the record
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            raise
+        if limit is None or not limit.expired():
+            return _failure(error, start)
+        return Outcome(result="timeout", cause="timeout", start_time=start, end_time=now())
+    end = now()
+    if allowed is not None and (end - start).total_seconds() > allowed:
+        # It never came back to the event loop in time to be told.
+        return Outcome(result="timeout", cause="timeout", start_time=start, end_time=end)
+    return Outcome(result="success", start_time=start, end_time=end)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failure(error: BaseException, start: datetime) -> Outcome:
+    return Outcome(
+        result="failure",
+        cause="exception",
+        exception="".join(traceback.format_exception_only(error)).strip(),
+        # The first frame is this module's own call.
+        traceback="".join(traceback.format_exception(type(error), error, _beyond_this_module(error))),
+        start_time=start,
+        end_time=now(),
+    )
+
+
+def _beyond_this_module(error: BaseException) -> Any:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    return frames
+
+
+class FunctionTask(RunTask):
+    """A task that calls an ``async def`` function with the job and the linked repositories it names."""
+
+    def __init__(
+        self,
+        name: str,
+        done: MetadataRepository | None,
+        ready: Repository | None = None,
+        func: TaskFunction | None = None,
+        *,
+        disabled: bool = False,
+        timeout: Seconds | None = None,
+        retries: int | Retries = 0,
+        failure_ok: bool = False,
+        max_concurrent: int | None = None,
+        attempts: MetadataRepository | None = None,
+    ) -> None:
+        """:param func: the function, if the task is not used as a decorator.
+        :param attempts: keeps failed attempts, so that counting goes on after a restart of the controller.
+        """
+        super().__init__(
+            name,
+            done,
+            ready,
+            disabled=disabled,
+            timeout=timeout,
+            retries=retries,
+            failure_ok=failure_ok,
+            max_concurrent=max_concurrent,
+        )
+        self.func = func
+        self.attempts = attempts
+        if attempts is not None:
+            self.link("attempts", attempts, is_status=True)
+        self._failed: dict[str, list[dict[str, Any]]] = {}
+        self._arguments: dict[str, Repository] = {}
+        self._job_by_name = True
+
+    def __call__(self, func: TaskFunction) -> Self:
+        """Take the function: the task is a decorator."""
+        self.func = func
+        return self
+
+    @override
+    def validate(self) -> None:
+        super().validate()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Check the function's parameters against the links, and keep what it will be called with.
+
+        :raises ConfigurationError: naming task, parameter and fix.
+        """
+        func = self.func
+        if func is None:
+            raise ConfigurationError(
+                f"Task {self.name!r} has no function. Put the task as a decorator above one, or pass func=."
+            )
+        if not inspect.iscoroutinefunction(func):
+            raise ConfigurationError(f"Task {self.name!r}: {func!r} is no coroutine function. Write 'async def'.")
+        parameters = list(inspect.signature(func).parameters.values())
+        named = {parameter.name: parameter for parameter in parameters}
+        self._job_by_name = "job" in named
+        if not self._job_by_name:
+            named.pop(parameters[0].name, None) if parameters else None
+        hints = _annotations(func)
+        self._arguments = {}
+        for parameter in named.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self._arguments.update((name, link.repo) for name, link in self.links.items() if name not in named)
+            elif parameter.name != "job" and parameter.kind is not parameter.VAR_POSITIONAL:
+                self._take(parameter, hints.get(parameter.name))
+
+    def _take(self, parameter: inspect.Parameter, hint: object) -> None:
+        link = self.links.get(parameter.name)
+        if link is None:
+            if parameter.default is not parameter.empty:
+                return
+            raise ConfigurationError(
+                f"Task {self.name!r}: the function has a parameter {parameter.name!r}, and no link has that name. "
+                f"Add {self.name}.link({parameter.name!r}, repository, ...), or give it a default. "
+                f"Links: {', '.join(self.links) or 'none'}."
+            )
+        if isinstance(hint, type) and issubclass(hint, Repository) and not isinstance(link.repo, hint):
+            raise ConfigurationError(
+                f"Task {self.name!r}: parameter {parameter.name!r} wants a {hint.__name__}, and its link is to "
+                f"{link.repo!r}. Link a repository of that kind, or change the annotation."
+            )
+        self._arguments[parameter.name] = link.repo
+
+    @property
+    def arguments(self) -> Mapping[str, Repository]:
+        """The repositories that the function is called with."""
+        return self._arguments
+
+    def bound(self, job: str) -> Callable[[], Awaitable[None]]:
+        """Give the function with its arguments for a job."""
+        func = self.func
+        assert func is not None
+        if self._job_by_name:
+            return lambda: func(job=job, **self._arguments)
+        return lambda: func(job, **self._arguments)
+
+    @abstractmethod
+    async def attempt(self, job: str) -> Outcome:
+        """Call the function once where this task runs it."""
+
+    @override
+    async def run(self, job: str) -> Ended | Again:
+        earlier = await self._earlier(job)
+        outcome = await self.attempt(job)
+        record = RunRecord(
+            result=outcome.result,
+            cause=outcome.cause,
+            exception=outcome.exception,
+            traceback=outcome.traceback,
+            attempt=len(earlier) + 1,
+            attempts=earlier,
+            start_time=outcome.start_time,
+            end_time=outcome.end_time,
+            host=outcome.host,
+        )
+        if outcome.cause is not None:
+            delay = self.retries.delay_after(outcome.cause, record.attempt)
+            if delay is not None:
+                await self._keep(job, record)
+                return Again(record, delay)
+        await self.publish(job, record)
+        if earlier:
+            await self._forget(job)
+        return Ended(record)
+
+    async def _earlier(self, job: str) -> list[dict[str, Any]]:
+        if self.attempts is None:
+            return self._failed.get(job, []) if self._failed else []
+        if not await self.attempts.contains(job):
+            return []
+        return list(await self.attempts.info(job))
+
+    async def _keep(self, job: str, record: RunRecord) -> None:
+        data = record.data()
+        data.pop("attempts", None)
+        earlier = [*record.attempts, data]
+        if self.attempts is None:
+            self._failed[job] = [dict(attempt) for attempt in earlier]
+        else:
+            await self.attempts.dump(job, earlier)
+
+    async def _forget(self, job: str) -> None:
+        self._failed.pop(job, None)
+        if self.attempts is not None:
+            await self.attempts.delete(job)
+
+
+class InProcessSyncTask(FunctionTask):
+    """A function that runs on the controller's own event loop.
+
+    A run that the controller's death interrupts is started again: what it wrote before stays, as it was published.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        done: MetadataRepository | None,
+        ready: Repository | None = None,
+        func: TaskFunction | None = None,
+        *,
+        disabled: bool = False,
+        timeout: Seconds | None = None,
+        retries: int | Retries = 0,
+        failure_ok: bool = False,
+        max_concurrent: int | None = 15,
+        attempts: MetadataRepository | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            done,
+            ready,
+            func,
+            disabled=disabled,
+            timeout=timeout,
+            retries=retries,
+            failure_ok=failure_ok,
+            max_concurrent=max_concurrent,
+            attempts=attempts,
+        )
+
+    @override
+    async def attempt(self, job: str) -> Outcome:
+        return await call(self.bound(job), self.timeout)
+
+
+def _annotations(func: TaskFunction) -> dict[str, Any]:
+    try:
+        return get_type_hints(func)
+    except (NameError, TypeError, AttributeError):
+        # Names that exist for type checkers alone; then there is nothing to check by.
+        return {}

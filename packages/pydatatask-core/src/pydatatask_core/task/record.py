@@ -1,0 +1,82 @@
+"""The done record: what is kept of a run that ended, the same for every kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from attrs import define, field
+
+__all__ = ["Cause", "Result", "RunRecord", "has_succeeded"]
+
+Result = Literal["success", "failure", "timeout", "cancelled", "lost"]
+"""How a run ended."""
+
+Cause = Literal["exception", "exit", "timeout", "oom", "evicted", "lost", "unschedulable", "cancelled"]
+"""Why a run did not succeed."""
+
+
+# Not frozen: one is made per run, and a frozen one takes three times as long to make.
+@define(kw_only=True)
+class RunRecord:
+    """One run that ended. Times are aware, UTC."""
+
+    result: Result
+    cause: Cause | None = None
+    return_code: int | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    attempt: int = 1
+    attempts: Sequence[Mapping[str, Any]] = field(default=())
+    """The records of earlier attempts, oldest first."""
+    start_time: datetime
+    end_time: datetime
+    host: str | None = None
+    node: str | None = None
+    image: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run succeeded."""
+        return self.result == "success"
+
+    def data(self) -> dict[str, Any]:
+        """Give the record as it is stored: what does not apply is left out."""
+        data: dict[str, Any] = {"result": self.result}
+        for name in ("cause", "return_code", "exception", "traceback"):
+            value = getattr(self, name)
+            if value is not None:
+                data[name] = value
+        data["attempt"] = self.attempt
+        if self.attempts:
+            data["attempts"] = [dict(earlier) for earlier in self.attempts]
+        data["start_time"] = self.start_time
+        data["end_time"] = self.end_time
+        for name in ("host", "node", "image"):
+            value = getattr(self, name)
+            if value is not None:
+                data[name] = value
+        return data
+
+
+def has_succeeded(data: Any) -> bool:
+    """Tell from a stored done record whether the run succeeded.
+
+    Records of earlier releases have no ``result`` of ours; they count by ``exception``, ``return_code`` and
+    ``reason``. A value that is no record at all counts as success: the key is there.
+    """
+    if not isinstance(data, Mapping):
+        return True
+    result = data.get("result")
+    if result in {"success", "failure", "timeout", "cancelled", "lost"}:
+        return bool(result == "success")
+    if "exception" in data or result == "exception":
+        return False
+    if data.get("timeout") is True:
+        return False
+    if data.get("return_code") is not None:
+        return bool(data["return_code"] == 0)
+    if data.get("reason") is not None:
+        return data["reason"] in {"Succeeded", "Completed"}
+    return True
