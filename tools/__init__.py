@@ -1,0 +1,1 @@
+"""What the workspace needs around its members."""
