@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROOT", "Step", "StepFailedError", "perform", "pytest", "run"]
+__all__ = ["ROOT", "Step", "StepFailedError", "perform", "run", "run_tests"]
 
 ROOT = Path(__file__).resolve().parents[2]
 """The root of the workspace. The commands of a step run here unless told otherwise."""
@@ -41,7 +41,7 @@ def run(*arguments: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None 
         raise StepFailedError(f"{Path(arguments[0]).name} exited with {status}")
 
 
-def pytest(
+def run_tests(
     python: Path,
     *arguments: str | Path,
     cwd: Path = ROOT,
