@@ -49,16 +49,24 @@ class ReadyQueue(Protocol):
 class Readiness:
     """The ready jobs of tasks, from their ready expressions and the events of the stores behind them."""
 
-    def __init__(self, rules: Mapping[str, KeyExpression], queues: Sequence[ReadyQueue] | None = None) -> None:
-        """``rules`` gives each task's expression; ``queues`` takes each task's ready jobs, in the same order."""
+    def __init__(
+        self,
+        rules: Mapping[str, KeyExpression],
+        queues: Sequence[ReadyQueue] | None = None,
+        questions: deque[Question] | None = None,
+    ) -> None:
+        """``rules`` gives each task's expression; ``queues`` takes each task's ready jobs, in the same order, and
+        ``questions`` what must be asked.
+        """
         self.tasks = tuple(rules)
         self.compiled: Compiled = compile_rules(tuple(rules.values()))
         self.leaves = self.compiled.leaves
         self.queues: Sequence[ReadyQueue] = [deque[str]() for _ in rules] if queues is None else queues
-        self.questions: deque[Question] = deque()
+        self.questions: deque[Question] = deque() if questions is None else questions
         self._states: dict[str, State] = {}
         self._empty = self.compiled.state(0)
         self._asked: dict[Question, bool] = {}
+        self._given_up: set[Question] = set()
         self._loading = True
         self._counts = [0] * len(self.leaves)
         self._listings: dict[int, _Listing] = {}
@@ -132,6 +140,13 @@ class Readiness:
         """Put an open question back: it could not be answered now."""
         if self._asked.pop(question, None) is not None:
             self.questions.append(question)
+
+    def give_up(self, question: Question) -> None:
+        """An open question cannot be answered. It is asked again when its key changes."""
+        if self._asked.pop(question, None):
+            self.questions.append(question)
+        else:
+            self._given_up.add(question)
 
     def tell(self, ask: Ask, job: str, answer: bool | str | None) -> None:
         """Tell an answer that is known without asking, because we made it so ourselves."""
@@ -262,22 +277,26 @@ class Readiness:
         state = self._states.get(target, self._empty)
         for number, asks in enumerate(state.base_asks):
             if asks and target in self.compiled.relations[number].translated.sources:
-                self.questions.extend(Question(ask, target) for ask in asks)
+                for ask in asks:
+                    self.questions.append(Question(ask, target))
 
     def _outdate(self, leaf: int, job: str) -> None:
         """Answers that are being fetched for this job may be of the earlier value."""
         for ask in self.leaves[leaf].asks:
-            question = Question(ask, job)
-            if question in self._asked:
-                self._asked[question] = True
+            self._outdate_answer(Question(ask, job))
         for node in self.leaves[leaf].relations:
             for source in tuple(node.translated.sources.get(job, ())):
                 state = self._states.get(source, self._empty)
                 for ask in node.asks:
-                    question = Question(ask, source)
-                    if question in self._asked:
-                        self._asked[question] = True
+                    self._outdate_answer(Question(ask, source))
                 self._move(source, state, self.compiled.state(state.mask & ~node.stale))
+
+    def _outdate_answer(self, question: Question) -> None:
+        if question in self._asked:
+            self._asked[question] = True
+        elif question in self._given_up:
+            self._given_up.discard(question)
+            self.questions.append(question)
 
 
 class _Listing:

@@ -25,7 +25,7 @@ from .link import Link
 from .policy import Retries, Seconds, seconds
 from .record import RunRecord, has_succeeded
 
-__all__ = ["Again", "Ended", "RunTask", "Success", "Task", "success_filter"]
+__all__ = ["Again", "Dropped", "Ended", "RunTask", "Success", "Task", "success_filter"]
 
 _log = logging.getLogger("pydatatask.task")
 
@@ -229,6 +229,11 @@ class Again:
     """Seconds to wait before the next attempt."""
 
 
+@define
+class Dropped:
+    """A run was taken back and leaves no record: the job is as if it had not been started."""
+
+
 class RunTask(Task):
     """A task whose run the controller follows to its end, with a done record and a policy for failures."""
 
@@ -257,6 +262,8 @@ class RunTask(Task):
         self.retries = retries if isinstance(retries, Retries) else Retries(retries)
         self.failure_ok = failure_ok
         self.max_concurrent = max_concurrent
+        self.synchronous = False
+        """Whether runs happen in this process where they can; see :meth:`Pipeline.settings`."""
         self.metadata = True
         """Whether done records are published; see :meth:`Pipeline.settings`."""
         if self.timeout is not None and self.timeout <= 0:
@@ -267,7 +274,7 @@ class RunTask(Task):
             self.link("done", done, is_status=True, inhibits_start=True, required_for_output=True)
 
     @abstractmethod
-    async def run(self, job: str) -> Ended | Again:
+    async def run(self, job: str) -> Ended | Again | Dropped:
         """Run one attempt on a job to its end, and publish its done record unless it is to be tried again.
 
         A run that an earlier controller left behind is adopted. A cancellation leaves no record.
@@ -277,8 +284,8 @@ class RunTask(Task):
         """Give the jobs that an earlier controller left running, to be adopted by :meth:`run`."""
         return ()
 
-    async def opened(self) -> None:
-        """The pipeline was opened for running. Called on the event loop that runs the task."""
+    def stop(self) -> None:
+        """The controller starts no more jobs: take back what waits elsewhere and has not begun."""
 
     async def closed(self) -> None:
         """The pipeline is about to be closed. Called on the event loop that ran the task."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any
@@ -18,13 +16,11 @@ from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
 from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
-from .function import FunctionTask, Outcome, TaskFunction
+from .function import FunctionTask, Outcome, TaskFunction, is_being_cancelled
 from .policy import Retries, Seconds
 from .worker import Origin, ThreadLoops, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
-
-_log = logging.getLogger("pydatatask.task")
 
 
 class ExecutorLiveRepository(Repository):
@@ -142,7 +138,7 @@ class ExecutorTask(FunctionTask):
                 )
 
     @override
-    async def attempt(self, job: str) -> Outcome:
+    async def attempt(self, job: str) -> Outcome | None:
         start = now()
         try:
             future = self._submit(job)
@@ -156,10 +152,10 @@ class ExecutorTask(FunctionTask):
             return await asyncio.wrap_future(future)
         except BrokenExecutor as error:
             return Outcome(result="lost", cause="lost", exception=str(error), start_time=start, end_time=now())
-        except concurrent.futures.CancelledError:
-            if not future.cancelled():
+        except asyncio.CancelledError:
+            if is_being_cancelled() or not future.cancelled():
                 raise
-            return Outcome(result="cancelled", cause="cancelled", start_time=start, end_time=now())
+            return None
         finally:
             self.live.end(job)
 
@@ -167,6 +163,11 @@ class ExecutorTask(FunctionTask):
         if self._origin is None:
             return self.executor.submit(self._loops.run, self, self.session, job)
         return self.executor.submit(run_by_origin, self._origin, job)
+
+    @override
+    def stop(self) -> None:
+        for future in list(self.live.futures.values()):
+            future.cancel()
 
     @override
     async def closed(self) -> None:

@@ -17,11 +17,11 @@ from typing_extensions import override
 from ..clock import now
 from ..errors import ConfigurationError
 from ..repository.protocols import MetadataRepository, Repository
-from .base import Again, Ended, RunTask
+from .base import Again, Dropped, Ended, RunTask
 from .policy import Retries, Seconds
 from .record import Cause, Result, RunRecord
 
-__all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call"]
+__all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call", "is_being_cancelled"]
 
 TaskFunction = Callable[..., Awaitable[None]]
 """An ``async def`` that takes ``job`` and linked repositories by the names of their links."""
@@ -56,7 +56,7 @@ async def call(function: Callable[[], Awaitable[None]], allowed: float | None) -
             async with asyncio.timeout(allowed) as limit:
                 await function()
     except (Exception, SystemExit, asyncio.CancelledError) as error:  # it becomes the record
-        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
             raise
         if limit is None or not limit.expired():
             return _failure(error, start)
@@ -68,7 +68,8 @@ async def call(function: Callable[[], Awaitable[None]], allowed: float | None) -
     return Outcome(result="success", start_time=start, end_time=end)
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Tell whether the current asyncio task is being cancelled from outside."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -196,13 +197,15 @@ class FunctionTask(RunTask):
         return lambda: func(job, **self._arguments)
 
     @abstractmethod
-    async def attempt(self, job: str) -> Outcome:
-        """Call the function once where this task runs it."""
+    async def attempt(self, job: str) -> Outcome | None:
+        """Call the function once where this task runs it. None if the job was taken back before it began."""
 
     @override
-    async def run(self, job: str) -> Ended | Again:
+    async def run(self, job: str) -> Ended | Again | Dropped:
         earlier = await self._earlier(job)
         outcome = await self.attempt(job)
+        if outcome is None:
+            return Dropped()
         record = RunRecord(
             result=outcome.result,
             cause=outcome.cause,

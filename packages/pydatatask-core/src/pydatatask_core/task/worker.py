@@ -41,36 +41,44 @@ class ThreadLoops:
 
     def __init__(self) -> None:
         self._local = threading.local()
-        self._all: list[tuple[asyncio.Runner, set[Session]]] = []
+        self._all: list[_ThreadLoop] = []
 
     def run(self, task: ExecutorTask, session: Session, job: str) -> Outcome:
         """Run a job of a task on the calling thread's own loop, and wait for it."""
-        try:
-            runner, sessions = self._local.loop
-        except AttributeError:
-            runner, sessions = self._local.loop = asyncio.Runner(), set()
-            self._all.append((runner, sessions))
-        sessions.add(session)
-        outcome: Outcome = runner.run(_run(task, session, job))
+        loop: _ThreadLoop | None = getattr(self._local, "loop", None)
+        if loop is None:
+            loop = self._local.loop = _ThreadLoop()
+            self._all.append(loop)
+        loop.sessions.add(session)
+        with loop.lock:
+            outcome: Outcome = loop.runner.run(_run(task, session, job))
         return outcome
 
     def close(self) -> None:
-        """Close the resources and loops of all threads. No job may be running, and none may come after.
+        """Close the resources and loops of all threads, each when its job has ended. No job may come after.
 
         :raises ExceptionGroup: of all that failed; everything is closed all the same.
         """
         failures: list[Exception] = []
         while self._all:
-            runner, sessions = self._all.pop()
-            for session in sessions:
-                try:
-                    runner.run(session.close())
-                except Exception as error:  # noqa: BLE001  # collected; all are raised below
-                    failures.append(error)
-            runner.close()
+            loop = self._all.pop()
+            with loop.lock:
+                for session in loop.sessions:
+                    try:
+                        loop.runner.run(session.close())
+                    except Exception as error:  # noqa: BLE001  # collected; all are raised below
+                        failures.append(error)
+                loop.runner.close()
         self._local = threading.local()
         if failures:
             raise ExceptionGroup("Closing the resources of worker threads failed", failures)
+
+
+class _ThreadLoop:
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.sessions: set[Session] = set()
+        self.lock = threading.Lock()
 
 
 async def _run(task: FunctionTask, session: Session, job: str) -> Outcome:
@@ -101,7 +109,7 @@ def origin_of(task: FunctionTask) -> Origin:
     file = getattr(module, "__file__", None)
     if module is None or _find(module, task.name) is not task:
         raise ConfigurationError(
-            f"Task {task.name!r} runs in other processes, which import module {name!r} to find it, and it is not there. "
+            f"Task {task.name!r} runs in other processes, which look for it in module {name!r}, and it is not there. "
             "Make the task, or the Pipeline that holds it, a global of the module that defines its function."
         )
     return Origin(name, None if file is None else str(Path(file).resolve()), task.name)

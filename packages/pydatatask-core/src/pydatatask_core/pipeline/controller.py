@@ -1,0 +1,309 @@
+"""The only loop: it learns what changed, starts what is ready, and follows what runs until it has ended.
+
+Nothing here waits for a poll where an event can be had. Stores tell readiness of their keys (:mod:`.feed`),
+readiness puts ready jobs into queues, and workers take them out (:mod:`.lane`). The controller opens these parts,
+sees when nothing is left to do, and closes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import define
+
+from ..repository.changes import ChangeSource
+from ..repository.expression import leaves
+from ..task.base import Again, Dropped, Ended, RunTask, Task, success_filter
+from .events import Event, Observer, RoundDone
+from .feed import Feed, Polling
+from .guests import Guest
+from .inquiry import Inquiry, Questions
+from .lane import FifoQueue, JobQueue, Lane, PriorityQueue, Turn
+from .readiness import Readiness
+from .truth import Ask
+
+__all__ = ["Controller", "TaskProgress"]
+
+_log = logging.getLogger("pydatatask.pipeline")
+
+GUEST_ROUND = 1.0
+"""Seconds between two looks after the tasks of users' own classes."""
+
+
+@define(kw_only=True)
+class TaskProgress:
+    """What one task has done in this run, so far."""
+
+    name: str
+    live: int
+    waiting: int
+    """Jobs whose retry is due later."""
+    launched: int
+    succeeded: int
+    failed: int
+    could_not_start: int
+
+
+class Controller:
+    """Drives tasks until nothing is left to do."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        priority: Callable[[str, str], int] | None = None,
+        observers: Iterable[Observer] = (),
+        polling: Polling | None = None,
+        fail_fast: bool = False,
+        patience: float = 30.0,
+    ) -> None:
+        """:param priority: of a task's name and a job; ready jobs of a higher one start first.
+        :param fail_fast: start nothing more after the first failure.
+        :param patience: seconds to wait for an unreachable store when nothing else is left to do.
+        """
+        self._observers = list(observers)
+        self._fail_fast = fail_fast
+        self._changed = asyncio.Event()
+        self._checks: set[asyncio.Task[None]] = set()
+        self._looked = True
+        self._patience = patience
+        self._launch_once = False
+        self._guest_rounds = 0
+        self.stopping = False
+        """Whether no more jobs are started."""
+        queues = [_queue(task, priority) for task in tasks]
+        questions = Questions()
+        self.readiness = Readiness({task.name: task.ready.expression for task in tasks}, queues, questions)
+        polling = polling or Polling()
+        self.feeds = [
+            Feed(self.readiness, number, polling, self._emit, self._changed.set)
+            for number in range(len(self.readiness.leaves))
+        ]
+        self._inquiry = Inquiry(self.readiness, questions, self._emit, self._changed.set)
+        self.lanes: list[Lane] = []
+        self.guests: list[Guest] = []
+        self._asks: dict[str, Ask | None] = {}
+        self._outputs: dict[str, list[Feed]] = {}
+        turn = Turn()
+        for number, (task, queue) in enumerate(zip(tasks, queues, strict=True)):
+            self._outputs[task.name] = self._feeds_of(task)
+            if isinstance(task, RunTask):
+                emit = self._emit if self._observers else None
+                lane = Lane(task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
+                lane.held = task.disabled
+                self.lanes.append(lane)
+                self._asks[task.name] = self._success_ask(task)
+            else:
+                self.guests.append(Guest(task, number, self.readiness, queue, self._emit, self._refresh))
+
+    def progress(self) -> list[TaskProgress]:
+        """Tell what each task has done so far."""
+        return [
+            TaskProgress(
+                name=lane.task.name,
+                live=len(lane.running),
+                waiting=len(lane.waiting),
+                launched=lane.launched,
+                succeeded=lane.succeeded,
+                failed=lane.failed,
+                could_not_start=len(lane.set_aside),
+            )
+            for lane in self.lanes
+        ] + [
+            TaskProgress(
+                name=guest.task.name,
+                live=int(guest.live),
+                waiting=0,
+                launched=guest.launched,
+                succeeded=0,
+                failed=0,
+                could_not_start=len(guest.failures),
+            )
+            for guest in self.guests
+        ]
+
+    def problems(self) -> list[Exception]:
+        """Give what keeps jobs from starting in this run: values that cannot be read, launches that failed."""
+        aside = [error for lane in self.lanes for error in lane.set_aside.values()]
+        guests = [error for guest in self.guests for error in guest.failures.values()]
+        return [*aside, *guests, *self._inquiry.failures.values()]
+
+    def unreachable(self) -> list[Exception]:
+        """Give the stores that cannot be asked now, each by its error."""
+        errors = [feed.error for feed in self.feeds if feed.error is not None]
+        return errors if self._inquiry.obstacle is None else [*errors, self._inquiry.obstacle]
+
+    def stop(self) -> None:
+        """Start nothing more, and return from :meth:`run` when what runs in this process has ended."""
+        self.stopping = True
+        for lane in self.lanes:
+            lane.hold()
+            lane.task.stop()
+        self._changed.set()
+
+    async def run(self, *, forever: bool = False, launch_once: bool = False) -> None:
+        """Start what is ready until nothing is left to do, or until cancelled if ``forever``.
+
+        Returns when nothing is live, nothing is ready that could start, no retry waits, and each store that cannot
+        notify was listed after the last run ended.
+
+        A cancellation cancels what runs in this process; it leaves no records, and starts again next time.
+
+        :param launch_once: start only what is ready at the first look.
+        :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
+        """
+        self._launch_once = launch_once
+        background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
+        try:
+            for feed in self.feeds:
+                await feed.wait_settled()
+            self.readiness.rescan()
+            self._inquiry.open()
+            await self._adopt()
+            if launch_once:
+                while self._inquiry.busy:
+                    await self._sleep()
+            for lane in self.lanes:
+                if not lane.held:
+                    lane.open(only_now_ready=launch_once)
+            if self.guests:
+                background.append(asyncio.ensure_future(self._tend_guests()))
+                await self._sleep()
+            await self._until_done(forever)
+        finally:
+            await self._close(background)
+
+    async def _until_done(self, forever: bool) -> None:
+        patience = asyncio.get_running_loop().time() + self._patience
+        while True:
+            self._raise_crash()
+            left: float | None = None
+            if self._busy():
+                patience = asyncio.get_running_loop().time() + self._patience
+            else:
+                self._emit(RoundDone())
+                unreachable = self.unreachable()
+                if not forever and unreachable and not self.stopping:
+                    left = patience - asyncio.get_running_loop().time()
+                    if left <= 0:
+                        raise unreachable[0]
+                elif self.stopping or not (forever or await self._found_more()):
+                    return
+            await self._sleep(left)
+
+    async def _sleep(self, at_most: float | None = None) -> None:
+        """Wait until something changed, or for so many seconds."""
+        try:
+            async with asyncio.timeout(at_most):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    def _busy(self) -> bool:
+        """Whether something is under way that may change what is left to do."""
+        return bool(
+            any(lane.busy for lane in self.lanes)
+            or self._checks
+            or (not self.stopping and self._inquiry.busy)
+            or any(guest.busy for guest in self.guests)
+            or (self._guests_launch and any(guest.has_more for guest in self.guests))
+        )
+
+    async def _found_more(self) -> bool:
+        """Look once more at the stores that somebody may have written to unannounced since the last look."""
+        if self._looked:
+            return False
+        self._looked = True
+        # What a worker process wrote was told to a watched store before its run ended; let it be read.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await asyncio.gather(*(feed.look() for feed in self.feeds if feed.error is None))
+        return self._busy() or not self._looked or bool(self.readiness.questions)
+
+    @property
+    def _guests_launch(self) -> bool:
+        return not self.stopping and not (self._launch_once and self._guest_rounds)
+
+    def _raise_crash(self) -> None:
+        for lane in self.lanes:
+            if lane.crash is not None:
+                raise lane.crash
+
+    def _ended(self, lane: Lane, job: str, end: Ended | Again | Dropped) -> None:
+        """Tell readiness what a run's end means, before anybody asks."""
+        self._looked = False
+        if isinstance(end, Ended):
+            ask = self._asks[lane.task.name]
+            if ask is not None and lane.task.metadata:
+                self.readiness.tell(ask, job, end.record.succeeded)
+            for feed in self._outputs[lane.task.name]:
+                self._check_output(feed, job)
+            if self._fail_fast and not end.record.succeeded and not lane.task.failure_ok:
+                self.stop()
+
+    def _check_output(self, feed: Feed, job: str) -> None:
+        """Ask for a key that nobody announced: another process may have written it."""
+        if not self.readiness.holds(feed.number, job):
+            check = asyncio.ensure_future(self._check(feed, job))
+            self._checks.add(check)
+            check.add_done_callback(self._checked)
+
+    async def _check(self, feed: Feed, job: str) -> None:
+        try:
+            await feed.check(job)
+        except Exception as error:  # noqa: BLE001  # one store's trouble must not stop the others
+            _log.warning("Whether job %s was written cannot be asked now; the next listing tells. %s", job, error)
+
+    def _checked(self, check: asyncio.Task[None]) -> None:
+        self._checks.discard(check)
+        self._changed.set()
+
+    async def _refresh(self, task: Task, job: str) -> None:
+        self._looked = False
+        for feed in self._outputs[task.name]:
+            await self._check(feed, job)
+
+    async def _tend_guests(self) -> None:
+        while True:
+            for guest in self.guests:
+                await guest.round(launch=self._guests_launch)
+            self._guest_rounds += 1
+            self._changed.set()
+            await asyncio.sleep(GUEST_ROUND)
+
+    async def _adopt(self) -> None:
+        for lane in self.lanes:
+            for job in await lane.task.live_jobs():
+                lane.adopt(job)
+
+    async def _close(self, background: Sequence[asyncio.Task[None]]) -> None:
+        for task in background:
+            task.cancel()
+        await self._inquiry.close()
+        for lane in self.lanes:
+            await lane.cancel()
+        for check in self._checks:
+            check.cancel()
+        await asyncio.gather(*background, *self._checks, return_exceptions=True)
+
+    def _feeds_of(self, task: Task) -> list[Feed]:
+        """Give the stores that a run of the task may fill, unless all their changes are announced."""
+        written = [link.repo for link in task.links.values() if link.is_output or link.is_status]
+        stores = {leaf.location for repo in written for leaf in leaves(repo.expression)}
+        return [
+            feed for feed in self.feeds if feed.location in stores and feed.repo.change_source is not ChangeSource.LOCAL
+        ]
+
+    def _success_ask(self, task: RunTask) -> Ask | None:
+        return None if task.done is None else self.readiness.compiled.filter_ask(success_filter(task.done))
+
+    def _emit(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+
+def _queue(task: Task, priority: Callable[[str, str], int] | None) -> JobQueue:
+    return FifoQueue() if priority is None else PriorityQueue(lambda job: priority(task.name, job))

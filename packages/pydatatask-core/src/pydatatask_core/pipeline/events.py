@@ -1,0 +1,106 @@
+"""What an observer of a running pipeline is told. Displays, logs and dashboards are observers and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from ..task.record import RunRecord
+
+__all__ = [
+    "AnswerFailed",
+    "Event",
+    "Finished",
+    "LaunchFailed",
+    "Launched",
+    "Listed",
+    "Observer",
+    "Retrying",
+    "RoundDone",
+    "StoreBack",
+    "StoreUnreachable",
+]
+
+
+@frozen
+class Launched:
+    """A task was started on a job."""
+
+    task: str
+    job: str
+
+
+@frozen
+class Finished:
+    """A run ended, well or not, and its record was published."""
+
+    task: str
+    job: str
+    record: RunRecord
+
+
+@frozen
+class Retrying:
+    """An attempt failed, and another one follows after ``delay`` seconds."""
+
+    task: str
+    job: str
+    record: RunRecord
+    delay: float
+
+
+@frozen
+class LaunchFailed:
+    """A task could not be started on a job, or its run not be brought to an end; ``delay`` seconds until it is
+    tried again, None if it is not.
+    """
+
+    task: str
+    job: str
+    error: Exception
+    delay: float | None
+
+
+@frozen
+class AnswerFailed:
+    """What decides whether a job is ready could not be read. The job waits until its key changes."""
+
+    what: str
+    job: str
+    error: Exception
+
+
+@frozen
+class StoreUnreachable:
+    """A store does not answer, and is asked again after ``delay`` seconds. Its keys are taken to be as they were."""
+
+    location: str
+    error: Exception
+    delay: float
+
+
+@frozen
+class StoreBack:
+    """A store that was unreachable answers again."""
+
+    location: str
+
+
+@frozen
+class Listed:
+    """A store was listed."""
+
+    location: str
+    jobs: int
+    seconds: float
+
+
+@frozen
+class RoundDone:
+    """Nothing is left to do now."""
+
+
+Event = Launched | Finished | Retrying | LaunchFailed | AnswerFailed | StoreUnreachable | StoreBack | Listed | RoundDone
+Observer = Callable[[Event], None]
+"""Called on the event loop for each event. Must not raise, and must not block."""

@@ -1,0 +1,213 @@
+"""Keeps what is known of one store's keys true: by its own announcements, by watching it, or by polling it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import NoReturn
+
+from attrs import frozen
+
+from ..repository.changes import Added, ChangeSource, KeyEvent, Removed
+from ..repository.protocols import Repository
+from .events import Event, Listed, StoreBack, StoreUnreachable
+from .readiness import Readiness
+
+__all__ = ["Feed", "Polling"]
+
+_log = logging.getLogger("pydatatask.pipeline")
+
+
+@frozen
+class Polling:
+    """How often a store that cannot notify is listed. All in seconds."""
+
+    shortest: float = 1.0
+    longest: float = 30.0
+    """The longest interval, unless listing takes so long that ``share`` demands a longer one."""
+    growth: float = 1.5
+    """By which the interval grows while nothing changes."""
+    share: float = 0.05
+    """The largest share of the time that is spent listing."""
+
+
+class Feed:
+    """The changes of one store, told to readiness."""
+
+    def __init__(
+        self,
+        readiness: Readiness,
+        number: int,
+        polling: Polling,
+        emit: Callable[[Event], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """``number`` is the leaf's in ``readiness``; ``wake`` is called whenever something may have changed."""
+        bits = readiness.leaves[number]
+        self.repo: Repository = bits.leaf.repo
+        self.location = bits.leaf.location
+        self.error: Exception | None = None
+        """Why the store cannot be asked now, if it cannot."""
+        self.listings = 0
+        """Complete listings so far."""
+        self._readiness = readiness
+        self.number = number
+        self._values_matter = bool(bits.asks or bits.relations)
+        self._versions: dict[str, int] = {}
+        self._polling = polling
+        self._emit = emit
+        self._wake = wake
+        self._settled = asyncio.Event()
+        self._poke = asyncio.Event()
+        self._changes = 0
+        self._took = 0.0
+        self._checking: dict[str, bool] = {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether the store was listed, or found to be unreachable."""
+        return self._settled.is_set()
+
+    async def wait_settled(self) -> None:
+        """Wait until the store was listed, or found to be unreachable."""
+        await self._settled.wait()
+
+    async def look(self) -> None:
+        """List a polled store now, and wait until that is done or the store is found to be unreachable."""
+        if self.repo.change_source is not ChangeSource.POLLED:
+            return
+        self._settled.clear()
+        self._poke.set()
+        await self._settled.wait()
+
+    async def run(self) -> NoReturn:
+        """Follow the store until cancelled. What it announces in this process is told at once."""
+        with self.repo.changes.listening(self._apply):
+            delay = 1.0
+            while True:
+                try:
+                    await self._follow()
+                except Exception as error:  # noqa: BLE001  # whatever a user's store raises, the others go on
+                    delay = 1.0 if self.error is None else min(2 * delay, 60.0)
+                    self._report(error, delay)
+                await self._sleep(delay)
+
+    async def _follow(self) -> NoReturn:
+        source = self.repo.change_source
+        if source is not ChangeSource.WATCHED:
+            await self._list()
+            if source is ChangeSource.LOCAL:
+                await asyncio.Event().wait()
+            await self._poll()
+        async with self.repo.watch() as events:
+            reading = asyncio.ensure_future(self._read(events))
+            try:
+                while True:
+                    # Events are read while the store is listed, so that their queue does not overflow meanwhile.
+                    await self._list()
+                    await reading
+                    reading = asyncio.ensure_future(self._read(events))
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, events: AsyncIterator[KeyEvent]) -> None:
+        """Apply events until some were lost."""
+        async for event in events:
+            if not isinstance(event, Added | Removed):
+                return
+            self._apply(event)
+
+    async def _poll(self) -> NoReturn:
+        polling = self._polling
+        interval = polling.shortest
+        while True:
+            await self._sleep(max(interval, self._took * (1 / polling.share - 1)))
+            before = self._changes
+            await self._list()
+            grown = polling.shortest if self._changes != before else interval * polling.growth
+            interval = min(grown, polling.longest)
+
+    async def _sleep(self, delay: float) -> None:
+        try:
+            async with asyncio.timeout(delay):
+                await self._poke.wait()
+        except TimeoutError:
+            pass
+
+    async def _list(self) -> None:
+        started = time.perf_counter()
+        self._poke.clear()
+        count = self._readiness.count(self.number)
+        self._readiness.begin_listing(self.number)
+        if self._values_matter:
+            async for pairs in self.repo.versions():
+                self._note_versions(pairs)
+                self._readiness.listed(self.number, [job for job, _ in pairs])
+        else:
+            async for page in self.repo.pages():
+                self._readiness.listed(self.number, page)
+        for job in self._readiness.end_listing(self.number):
+            # Told only what the store says after the listing: it may have been added or removed meanwhile.
+            await self.check(job)
+        jobs = self._readiness.count(self.number)
+        self._changes += jobs != count
+        self.listings += 1
+        self._took = time.perf_counter() - started
+        self._emit(Listed(self.location, jobs, self._took))
+        self._reached()
+
+    async def check(self, job: str) -> None:
+        """Ask the store for one job, and tell readiness.
+
+        :raises StoreUnavailableError: if the store does not answer.
+        """
+        self._checking[job] = False
+        try:
+            found = await self.repo.contains(job)
+        finally:
+            announced = self._checking.pop(job, False)
+        # What was announced meanwhile is newer than the answer.
+        if not announced and found != self._readiness.holds(self.number, job):
+            self._apply(Added(job) if found else Removed(job))
+        self._wake()
+
+    def _note_versions(self, pairs: list[tuple[str, str]]) -> None:
+        """A key whose value was replaced is added again."""
+        versions = self._versions
+        for job, version in pairs:
+            digest = hash(version)
+            if versions.setdefault(job, digest) != digest:
+                versions[job] = digest
+                self._apply(Added(job))
+
+    def _apply(self, event: KeyEvent) -> None:
+        if type(event) is Added:
+            self._readiness.added(self.number, event.job)
+        elif type(event) is Removed:
+            self._readiness.removed(self.number, event.job)
+            self._versions.pop(event.job, None)
+        else:
+            return
+        self._changes += 1
+        if self._checking and event.job in self._checking:
+            self._checking[event.job] = True
+
+    def _report(self, error: Exception, delay: float) -> None:
+        if self.error is None:
+            _log.warning("%s does not answer, and is asked again: %s", self.location, error)
+        self.error = error
+        self._emit(StoreUnreachable(self.location, error, delay))
+        self._poke.clear()
+        self._settled.set()
+        self._wake()
+
+    def _reached(self) -> None:
+        if self.error is not None:
+            self.error = None
+            self._emit(StoreBack(self.location))
+        if not self._poke.is_set():
+            self._settled.set()
+        self._wake()

@@ -1,0 +1,295 @@
+"""One task's way from ready jobs to ended runs: a queue, and workers that take from it.
+
+A worker runs one job after another. There are as many as the task may run at a time, at most, and none while
+nothing is ready; so a job costs no asyncio task of its own, and a function that never waits no turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Protocol
+
+from typing_extensions import override
+
+from ..errors import StoreUnavailableError
+from ..task.base import Again, Dropped, Ended, RunTask
+from .events import Event, Finished, Launched, LaunchFailed, Retrying
+from .readiness import Readiness
+
+__all__ = ["FifoQueue", "Lane", "PriorityQueue", "Turn"]
+
+_log = logging.getLogger("pydatatask.pipeline")
+
+TURN = 0.005
+"""Seconds that workers may take together before the event loop gets its turn."""
+
+
+class Turn:
+    """Tells workers when the event loop has waited long enough."""
+
+    def __init__(self) -> None:
+        self._ends = 0.0
+        self._over = False
+
+    def is_over(self) -> bool:
+        """Tell whether to give the loop its turn now. The next one begins when the loop comes round again."""
+        if not self._over:
+            if time.perf_counter() < self._ends:
+                return False
+            self._over = True
+            asyncio.get_running_loop().call_soon(self._begin)
+        return True
+
+    def _begin(self) -> None:
+        self._over = False
+        self._ends = time.perf_counter() + TURN
+
+
+class JobQueue(Protocol):
+    """Holds ready jobs, in the order in which they are to start."""
+
+    on_append: Callable[[], None] | None
+    """Called when a job comes while somebody wants to know."""
+
+    def append(self, job: str, /) -> None:
+        """Take a job in."""
+        ...
+
+    def popleft(self) -> str:
+        """Give the next job."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all jobs."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+class FifoQueue(deque[str]):
+    """Gives jobs in the order in which they came."""
+
+    on_append: Callable[[], None] | None = None
+
+    @override
+    def append(self, job: str, /) -> None:
+        super().append(job)
+        if self.on_append is not None:
+            self.on_append()
+
+
+class PriorityQueue:
+    """Gives jobs of the highest priority first, those of one priority in the order in which they came."""
+
+    on_append: Callable[[], None] | None = None
+
+    def __init__(self, priority: Callable[[str], int]) -> None:
+        self._priority = priority
+        self._heap: list[tuple[int, int, str]] = []
+        self._count = count()
+
+    def append(self, job: str, /) -> None:
+        """Take a job in."""
+        heapq.heappush(self._heap, (-self._priority(job), next(self._count), job))
+        if self.on_append is not None:
+            self.on_append()
+
+    def popleft(self) -> str:
+        """Give the next job."""
+        return heapq.heappop(self._heap)[2]
+
+    def clear(self) -> None:
+        """Forget all jobs."""
+        self._heap.clear()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[str]:
+        return (job for _, _, job in self._heap)
+
+
+class Lane:
+    """Starts a task on its ready jobs, and follows each run to its end."""
+
+    def __init__(
+        self,
+        task: RunTask,
+        number: int,
+        readiness: Readiness,
+        queue: JobQueue,
+        turn: Turn,
+        emit: Callable[[Event], None] | None,
+        ended: Callable[[Lane, str, Ended | Again | Dropped], None],
+        idle: Callable[[], None],
+    ) -> None:
+        """:param number: the task's in ``readiness``.
+        :param emit: takes events; None if nobody listens.
+        :param ended: called for each attempt that ended, before the job may start again.
+        :param idle: called when the last worker has gone.
+        """
+        self.task = task
+        self.running: set[str] = set()
+        self.waiting: dict[str, asyncio.TimerHandle] = {}
+        """Jobs whose next attempt is due later."""
+        self.set_aside: dict[str, Exception] = {}
+        """Jobs that could not be started, and are not tried again by this controller."""
+        self.only: frozenset[str] | None = None
+        """The jobs that may start, if not all that are ready."""
+        self.launched = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.crash: BaseException | None = None
+        """What ended a worker that should not have ended."""
+        self.held = False
+        """No new jobs are started."""
+        self._number = number
+        self._readiness = readiness
+        self._queue = queue
+        self._turn = turn
+        self._emit = emit
+        self._ended = ended
+        self._idle = idle
+        self._workers: set[asyncio.Task[None]] = set()
+        self._most = task.max_concurrent or 10_000
+        self._troubles: dict[str, int] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is live, a retry is waited for, or a job is about to start."""
+        return bool(self._workers or self.waiting)
+
+    def open(self, only_now_ready: bool = False) -> None:
+        """Begin to start jobs: all that become ready, or only those that are ready now."""
+        if only_now_ready:
+            self.only = frozenset(self._queue)
+        self._queue.on_append = self._hire
+        for _ in range(min(len(self._queue), self._most)):
+            self._hire()
+
+    def hold(self) -> None:
+        """Start no more jobs, and let those that run end. Retries are left to the next controller."""
+        self.held = True
+        for timer in self.waiting.values():
+            timer.cancel()
+        self.waiting.clear()
+
+    async def cancel(self) -> None:
+        """Cancel what runs in this process, and wait until it has ended."""
+        self.hold()
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    def adopt(self, job: str) -> None:
+        """Follow a run that an earlier controller left."""
+        self.running.add(job)
+        self._hire(job)
+
+    def _hire(self, adopted: str | None = None) -> None:
+        if self.held and adopted is None:
+            return
+        worker = asyncio.ensure_future(self._work(adopted))
+        self._workers.add(worker)
+        worker.add_done_callback(self._dismiss)
+        if len(self._workers) >= self._most:
+            self._queue.on_append = None
+
+    def _dismiss(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and self.crash is None:
+            self.crash = worker.exception()
+        if not self.held and self.crash is None:
+            self._queue.on_append = self._hire
+            if self._queue:
+                # A job that came when the worker had already looked for the last time.
+                self._hire()
+        if not self._workers or self.crash is not None:
+            self._idle()
+
+    async def _work(self, adopted: str | None) -> None:
+        if adopted is not None:
+            await self._run(adopted)
+        while (job := self._take()) is not None:
+            await self._run(job)
+            if self._turn.is_over():
+                await asyncio.sleep(0)
+
+    def _take(self) -> str | None:
+        queue = self._queue
+        while queue and not self.held and len(self.running) < self._most:
+            job = queue.popleft()
+            if job in self.running or job in self.waiting or job in self.set_aside:
+                continue
+            if self.only is not None and job not in self.only:
+                continue
+            if self._readiness.is_ready(self._number, job):
+                self.running.add(job)
+                return job
+        return None
+
+    async def _run(self, job: str) -> None:
+        self.launched += 1
+        if self._emit is not None:
+            self._emit(Launched(self.task.name, job))
+        try:
+            end = await self.task.run(job)
+        except Exception as error:  # noqa: BLE001  # one task's trouble must not stop the others
+            self._fail_launch(job, error)
+            end = None
+        finally:
+            self.running.discard(job)
+        if end is not None:
+            self._end(job, end)
+
+    def _end(self, job: str, end: Ended | Again | Dropped) -> None:
+        if self._troubles:
+            self._troubles.pop(job, None)
+        self._ended(self, job, end)
+        if isinstance(end, Ended):
+            if end.record.succeeded:
+                self.succeeded += 1
+            else:
+                self.failed += 1
+            if self._emit is not None:
+                self._emit(Finished(self.task.name, job, end.record))
+            if self.task.metadata:
+                # Its done record may have been deleted while it ran.
+                self._readiness.recheck(self._number, job)
+        elif isinstance(end, Again):
+            if self._emit is not None:
+                self._emit(Retrying(self.task.name, job, end.record, end.delay))
+            self._wait(job, end.delay)
+        else:
+            self._readiness.recheck(self._number, job)
+
+    def _wait(self, job: str, delay: float) -> None:
+        if not self.held:
+            self.waiting[job] = asyncio.get_running_loop().call_later(delay, self._resume, job)
+
+    def _resume(self, job: str) -> None:
+        del self.waiting[job]
+        self._readiness.recheck(self._number, job)
+        self._idle()
+
+    def _fail_launch(self, job: str, error: Exception) -> None:
+        """Try again while a store or site is unavailable; set the job aside after anything else."""
+        delay: float | None = None
+        if isinstance(error, StoreUnavailableError):
+            self._troubles[job] = times = self._troubles.get(job, 0) + 1
+            delay = min(2.0 ** min(times - 1, 10), 60.0)
+            self._wait(job, delay)
+        else:
+            self.set_aside[job] = error
+        _log.error("Task %s could not be run on job %s: %s", self.task.name, job, error, exc_info=delay is None)
+        if self._emit is not None:
+            self._emit(LaunchFailed(self.task.name, job, error, delay))

@@ -1,0 +1,232 @@
+"""A pipeline: tasks plus a session. What a user makes, opens and runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from typing_extensions import override
+
+from ..errors import ConfigurationError, PydatataskError
+from ..repository.protocols import Repository
+from ..session import Session
+from ..task.base import RunTask, Task
+from ..task.executor import ExecutorTask
+from .controller import Controller
+from .events import Observer
+from .feed import Polling
+from .graph import Graph
+from .quota import ResourceManager
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """An unordered collection of tasks and the session that owns their live resources.
+
+    What a task waits for follows from the repositories that tasks share. As an async context manager the pipeline
+    is open for running: resources are live, repositories are made and checked, tasks are checked.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        session: Session,
+        resources: Iterable[ResourceManager] = (),
+        priority: Callable[[str, str], int] | None = None,
+    ) -> None:
+        """:param resources: the resource managers that tasks share; those of the tasks are found without.
+        :param priority: of a task's name and a job; ready jobs of a higher priority start first.
+        :raises ConfigurationError: if two tasks have one name.
+        """
+        self.tasks: dict[str, Task] = {}
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise ConfigurationError(f"A pipeline is made of tasks, and {task!r} is none.")
+            if task.name in self.tasks:
+                raise ConfigurationError(f"Two tasks of this pipeline are named {task.name!r}. Rename one.")
+            self.tasks[task.name] = task
+        self.session = session
+        self.resources = tuple(resources)
+        self.priority = priority
+        self.polling = Polling()
+        """How stores that cannot notify are polled."""
+        self.controller: Controller | None = None
+        """The controller of the run that is going on, if one is."""
+        self._open = False
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Pipeline of {', '.join(self.tasks) or 'no tasks'}>"
+
+    def settings(self, synchronous: bool = False, metadata: bool = True) -> None:
+        """Set properties of the runs that follow.
+
+        :param synchronous: run tasks in this process where they can be, instead of on their site.
+        :param metadata: publish done records.
+        """
+        for task in self.tasks.values():
+            if isinstance(task, RunTask):
+                task.synchronous = synchronous
+                task.metadata = metadata
+
+    @property
+    def graph(self) -> Graph:
+        """Who feeds whom."""
+        return Graph(self.tasks.values())
+
+    def repositories(self) -> Mapping[str, Repository]:
+        """Give every linked repository once, by location."""
+        return {location: node.repo for location, node in self.graph.repositories.items()}
+
+    async def open(self) -> None:
+        """Open the session, check the tasks, and make what repositories need to be written to.
+
+        All or nothing: after a failure everything is closed again.
+
+        :raises ConfigurationError: if a task or repository cannot work as it was made.
+        :raises StoreUnavailableError: if a store cannot be reached.
+        """
+        self.check()
+        await self.session.open()
+        try:
+            failures = await asyncio.gather(
+                *(repo.validate() for repo in self.repositories().values()), return_exceptions=True
+            )
+            _raise(failures)
+        except BaseException:
+            await self.session.close()
+            raise
+        self._open = True
+
+    def check(self) -> None:
+        """Check the tasks without touching any store.
+
+        :raises ConfigurationError: naming the task and the fix; all of them, if there are several.
+        """
+        failures: list[BaseException | None] = []
+        for task in self.tasks.values():
+            if isinstance(task, ExecutorTask):
+                task.session = self.session
+            try:
+                task.validate()
+            except PydatataskError as error:
+                failures.append(error)
+        _raise(failures)
+
+    async def close(self) -> None:
+        """Close the session, and what workers opened. Does nothing if the pipeline is closed.
+
+        :raises ExceptionGroup: of all that failed; everything is closed all the same.
+        """
+        if not self._open:
+            return
+        self._open = False
+        failures: list[BaseException | None] = list(
+            await asyncio.gather(
+                *(task.closed() for task in self.tasks.values() if isinstance(task, RunTask)), return_exceptions=True
+            )
+        )
+        try:
+            await self.session.close()
+        except Exception as error:  # noqa: BLE001  # raised below with the others
+            failures.append(error)
+        _raise(failures)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Self]:
+        """Open the session alone, for looking at repositories: nothing is made, checked or mended."""
+        async with self.session:
+            yield self
+
+    def make_controller(self, observers: Iterable[Observer] = (), *, fail_fast: bool = False) -> Controller:
+        """Make a controller for one run, to be driven and watched by the caller. The pipeline must be open.
+
+        :raises ConfigurationError: if the pipeline is not open, or a run is going on.
+        """
+        if not self._open:
+            raise ConfigurationError("The pipeline is not open. Use 'async with pipeline:' around it.")
+        return Controller(
+            list(self.tasks.values()),
+            priority=self.priority,
+            observers=observers,
+            polling=self.polling,
+            fail_fast=fail_fast,
+        )
+
+    async def run(
+        self,
+        forever: bool = False,
+        launch_once: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109  # positional in earlier releases
+        *,
+        observers: Iterable[Observer] = (),
+        fail_fast: bool = False,
+    ) -> Controller:
+        """Run until nothing is left to do; see :meth:`Controller.run`. Gives the controller, which knows what happened.
+
+        :param timeout: seconds after which to give up.
+        :raises TimeoutError: after that time. What ran in this process was cancelled.
+        :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
+        """
+        controller = self.make_controller(observers, fail_fast=fail_fast)
+        if self.controller is not None:
+            raise ConfigurationError("This pipeline is running already.")
+        self.controller = controller
+        try:
+            async with asyncio.timeout(timeout):
+                await controller.run(forever=forever, launch_once=launch_once)
+        except TimeoutError as error:
+            raise TimeoutError(f"The pipeline was not done after {timeout} seconds.") from error
+        finally:
+            self.controller = None
+        return controller
+
+    async def update(self) -> bool:
+        """Do one round: see what changed, start what is ready now, and wait for the functions among it.
+
+        :returns: whether anything was started or is live.
+        """
+        controller = await self.run(launch_once=True)
+        return any(task.launched or task.live for task in controller.progress())
+
+    def dependants(self, node: Repository | Task, recursive: bool) -> Iterable[Repository | Task]:
+        """Give what depends on a repository or task: the next ones, or all of them."""
+        graph = self.graph
+        seen: dict[str, Repository | Task] = {}
+        todo = [node]
+        while todo:
+            current = todo.pop(0)
+            following: list[Repository | Task]
+            if isinstance(current, Task):
+                following = [edge.link.repo for edge in graph.outputs_of(current.name)]
+            else:
+                following = [self.tasks[name] for name in graph.tasks_reading(current.location)]
+            for item in following:
+                key = f"task {item.name}" if isinstance(item, Task) else item.location
+                if key not in seen:
+                    seen[key] = item
+                    if recursive:
+                        todo.append(item)
+        return list(seen.values())
+
+
+def _raise(results: Iterable[BaseException | None]) -> None:
+    """Raise the failure among the results, or the group of them."""
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} things are wrong with this pipeline", failures)
