@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
@@ -340,9 +341,10 @@ class ValidKeys:
         self._example = key
 
     def report(self) -> None:
-        """Warn of what was skipped, once per repository and count."""
-        if self._skipped and _reported.get(self._repo.location) != self._skipped:
-            _reported[self._repo.location] = self._skipped
+        """Warn of what was skipped, once per location and count."""
+        location = self._repo.changes
+        if self._skipped and _reported.get(location) != self._skipped:
+            _reported[location] = self._skipped
             _log.warning(
                 "%r: skipped %d stored keys that are no job ids, for example %r.",
                 self._repo,
@@ -351,4 +353,5 @@ class ValidKeys:
             )
 
 
-_reported: dict[str, int] = {}
+_reported: WeakKeyDictionary[Channel, int] = WeakKeyDictionary()
+"""By channel, because a location in memory may be used again once nobody holds it."""
