@@ -1,0 +1,98 @@
+"""Structured data as the objects of an S3 bucket: one request to read a value, one to write it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydatatask_core.errors import MissingJobError
+from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRepository, YamlMetadataRepository
+from pydatatask_core.repository.value import plain
+from typing_extensions import override
+
+from ._errors import REFUSALS, error_status, was_retried
+from .repository import S3BucketRepository
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+__all__ = ["JsonMetadataS3Repository", "YamlMetadataS3Repository"]
+
+
+class _S3Metadata(EncodedRepository, S3BucketRepository):
+    """Data through a codec; absent jobs have the info ``{}``."""
+
+    @override
+    def absent(self, job: str, error: MissingJobError) -> dict[str, Any]:
+        return {}
+
+    async def create(self, job: str, data: Any, /) -> bool:
+        """Publish ``data`` as the job's value if there is none, and tell whether that was so. The store decides.
+
+        Of several callers at the same time one gets True. If the answer to a request is lost, the stored value
+        decides; so what callers store should differ from one to the other. The store must know conditional writes
+        (``If-None-Match``): AWS does, and Ceph, MinIO and others in their recent versions.
+
+        After a failure or a cancellation either nothing was stored or the whole value.
+
+        :raises JobIdError: for a string that is no valid job id.
+        :raises MalformedValueError: if ``data`` holds what cannot be stored. Nothing was written.
+        :raises StoreUnavailableError: if the store fails.
+        """
+        key = self.object_name(job)
+        raw = self.codec.write(plain(data, job, self), job, self)
+        with self._bucket.translated(f"create job {job!r}"):
+            try:
+                await self._bucket.client.put_object(
+                    Bucket=self.bucket, Key=key, Body=io.BytesIO(raw), ContentType=self.mimetype, IfNoneMatch="*"
+                )
+            except REFUSALS as error:
+                if error_status(error) != 412:
+                    raise
+                if not (was_retried(error) and await self._holds(job, raw)):
+                    return False
+        self.changes.added(job)
+        return True
+
+    async def _holds(self, job: str, raw: bytes) -> bool:
+        try:
+            return await self.load_bytes(job) == raw
+        except MissingJobError:
+            return False
+
+
+class YamlMetadataS3Repository(YamlMetadataRepository, _S3Metadata):
+    """YAML values in a bucket. The arguments are those of :class:`S3BucketRepository`. Absent jobs are ``{}``."""
+
+    def __init__(
+        self,
+        client: Callable[[], S3Client],
+        bucket: str,
+        suffix: str = ".yaml",
+        *,
+        prefix: str = "",
+        mimetype: str = "text/yaml",
+        incluster_endpoint: str | None = None,
+    ) -> None:
+        super().__init__(
+            client, bucket, suffix, prefix=prefix, mimetype=mimetype, incluster_endpoint=incluster_endpoint
+        )
+
+
+class JsonMetadataS3Repository(JsonMetadataRepository, _S3Metadata):
+    """JSON values in a bucket. The arguments are those of :class:`S3BucketRepository`. Absent jobs are ``{}``."""
+
+    def __init__(
+        self,
+        client: Callable[[], S3Client],
+        bucket: str,
+        suffix: str = ".json",
+        *,
+        prefix: str = "",
+        mimetype: str = "application/json",
+        incluster_endpoint: str | None = None,
+    ) -> None:
+        super().__init__(
+            client, bucket, suffix, prefix=prefix, mimetype=mimetype, incluster_endpoint=incluster_endpoint
+        )

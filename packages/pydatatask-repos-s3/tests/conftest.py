@@ -1,0 +1,77 @@
+"""One server for all tests, a bucket and a client for each."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from aiobotocore.session import get_session  # type: ignore[import-untyped]  # it has no type information
+from blockbuster import blockbuster_ctx
+
+# The modules beside the tests are no package, because the tests of all members are collected together.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from s3_server import Server, running
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+_session = get_session()
+_numbers = itertools.count()
+
+MakeClient = Callable[..., AbstractAsyncContextManager["S3Client"]]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def strict_server() -> Iterator[Server]:
+    """A server that checks signatures and permissions."""
+    with running(authentication=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def make_client(server: Server) -> MakeClient:
+    """Give what makes clients; arguments replace those of the usual one."""
+
+    def make(**arguments: object) -> AbstractAsyncContextManager[S3Client]:
+        usual = {
+            "endpoint_url": server.url,
+            "aws_access_key_id": server.key,
+            "aws_secret_access_key": server.secret,
+        }
+        client = _session.create_client("s3", **{**usual, **arguments})
+        return cast("AbstractAsyncContextManager[S3Client]", client)
+
+    return make
+
+
+@pytest.fixture
+async def client(make_client: MakeClient) -> AsyncIterator[S3Client]:
+    """An open client. A call that blocks the event loop while it is open fails the test."""
+    # Making a client reads files.
+    async with make_client() as client:
+        with blockbuster_ctx():
+            yield client
+
+
+@pytest.fixture
+def bucket_name() -> str:
+    return f"bucket-{next(_numbers)}"
+
+
+@pytest.fixture
+async def bucket(client: S3Client, bucket_name: str) -> str:
+    """The name of a fresh bucket."""
+    await client.create_bucket(Bucket=bucket_name)
+    return bucket_name
