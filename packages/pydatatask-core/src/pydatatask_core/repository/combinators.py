@@ -57,7 +57,7 @@ class _Aggregate(Combinator):
             await child.delete(job)
 
     async def _infos(self, job: str, names: list[str]) -> dict[str, Any]:
-        infos = await together((self.children[name].info(job) for name in names), AT_ONCE)
+        infos = await together(lambda name: self.children[name].info(job), names, AT_ONCE)
         return dict(zip(names, infos, strict=True))
 
 
@@ -84,7 +84,7 @@ class AggregateAndRepository(_Aggregate):
         if not self.children:
             return
         first, *others = self.children.values()
-        held = await together((keys_of(other) for other in others), AT_ONCE)
+        held = await together(keys_of, others, AT_ONCE)
         async for page in first.pages():
             yield [job for job in page if all(job in keys for keys in held)]
 
@@ -126,7 +126,7 @@ class AggregateOrRepository(_Aggregate):
         """Give the infos of the children that hold the job by their names: ``{}`` for an absent job."""
         check_job(job)
         names = list(self.children)
-        holding = await together((self.children[name].contains(job) for name in names), AT_ONCE)
+        holding = await together(lambda name: self.children[name].contains(job), names, AT_ONCE)
         return await self._infos(job, [name for name, held in zip(names, holding, strict=True) if held])
 
 
@@ -160,7 +160,7 @@ class _Blocking(Combinator):
             if self.enumerate_unless:
                 yield [job for job in page if job not in blocked]
             else:
-                blocks = await together((self.unless.contains(job) for job in page), AT_ONCE)
+                blocks = await together(self.unless.contains, page, AT_ONCE)
                 yield [job for job, is_blocked in zip(page, blocks, strict=True) if not is_blocked]
 
     @override
@@ -293,12 +293,13 @@ class MapRepository(Combinator):
     async def info_all(self) -> dict[str, Any]:
         infos: dict[str, Any] = {}
 
-        async def read(job: str, info: Any) -> None:
+        async def read(item: tuple[str, Any]) -> None:
+            job, info = item
             if await self._accepts(job):
                 infos[job] = await self.func(info)
 
         found = await self.base.info_all()
-        await together((read(job, info) for job, info in found.items()), AT_ONCE)
+        await together(read, list(found.items()), AT_ONCE)
         return infos
 
     @override
@@ -313,7 +314,7 @@ class MapRepository(Combinator):
     async def _accepted(self, jobs: list[str]) -> list[str]:
         if self.filt is None:
             return jobs
-        accepts = await together((self._accepts(job) for job in jobs), AT_ONCE)
+        accepts = await together(self.filt, jobs, AT_ONCE)
         return [job for job, is_accepted in zip(jobs, accepts, strict=True) if is_accepted]
 
 

@@ -71,17 +71,11 @@ class _Encoded(MetadataRepository):
             raw = await self.load_bytes(job)
         except MissingJobError as error:
             return self.absent(job, error)
-        return await self._decoded(job, raw)
+        return await self.decoded(job, raw)
 
     @override
     async def dump(self, job: str, data: Any, /) -> None:
-        check_job(job)
-        data = plain(data, job, self)
-        if weight(data, SMALL) > SMALL:
-            raw = await asyncio.to_thread(self.codec.write, data, job, self)
-        else:
-            raw = self.codec.write(data, job, self)
-        await self.store_bytes(job, raw)
+        await self.store_bytes(job, await self.encoded(check_job(job), data))
 
     @override
     async def info_all(self) -> dict[str, Any]:
@@ -92,13 +86,21 @@ class _Encoded(MetadataRepository):
                 raw = await self.load_bytes(job)
             except MissingJobError:
                 return  # deleted since it was listed
-            infos[job] = await self._decoded(job, raw)
+            infos[job] = await self.decoded(job, raw)
 
         async for page in self.pages():
-            await together((read(job) for job in page), self.at_once)
+            await together(read, page, self.at_once)
         return infos
 
-    async def _decoded(self, job: str, raw: bytes) -> Any:
+    async def encoded(self, job: str, data: Any) -> bytes:
+        """Encode a job's data, in a thread if it is large. The caller may change it meanwhile."""
+        data = plain(data, job, self)
+        if weight(data, SMALL) > SMALL:
+            return await asyncio.to_thread(self.codec.write, data, job, self)
+        return self.codec.write(data, job, self)
+
+    async def decoded(self, job: str, raw: bytes) -> Any:
+        """Decode a job's stored bytes, in a thread if there are many."""
         if len(raw) > SMALL:
             return await asyncio.to_thread(self.codec.read, raw, job, self)
         return self.codec.read(raw, job, self)

@@ -105,14 +105,15 @@ class _Related(Combinator):
     async def info_all(self) -> dict[str, Any]:
         infos: dict[str, Any] = {}
 
-        async def read(job: str, target: str) -> None:
+        async def read(pair: tuple[str, str]) -> None:
+            job, target = pair
             try:
                 infos[job] = await self.base_repository.info(target)
             except MissingJobError:
                 return  # deleted since it was listed
 
         async for page in self._translated_pages():
-            await together((read(job, target) for job, target in page), AT_ONCE)
+            await together(read, page, AT_ONCE)
         return infos
 
     @override
@@ -142,7 +143,7 @@ class _Related(Combinator):
             yield [(job, _job_in(info)) for job, info in infos.items()]
             return
         async for page in self.translator_repository.pages():
-            targets = await together((self._translate(job) for job in page), AT_ONCE)
+            targets = await together(self._translate, page, AT_ONCE)
             yield list(zip(page, targets, strict=True))
 
     @override

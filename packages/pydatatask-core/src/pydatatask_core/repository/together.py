@@ -1,34 +1,40 @@
-"""Several requests at the same time, as one: the first failure ends the others and is raised as it is."""
+"""Many requests at the same time, as one: the first failure ends the others and is raised as it is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 __all__ = ["together"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-async def together(requests: Iterable[Coroutine[None, None, T]], at_once: int) -> list[T]:
-    """Run the coroutines, at most ``at_once`` at a time, and give their results in order.
+async def together(request: Callable[[S], Awaitable[T]], items: Sequence[S], at_once: int) -> list[T]:
+    """Await ``request`` of each item, at most ``at_once`` of them at a time, and give the results in order.
 
-    The first to fail cancels those that run, and its error is raised after they ended. So does cancellation. Those
-    that did not begin never do.
+    When one fails, or this is cancelled, the requests that run are cancelled and no other begins; the error is
+    raised after all have ended.
     """
+    if len(items) == 1:
+        return [await request(items[0])]
     results: dict[int, T] = {}
-    waiting = enumerate(requests)
+    waiting = iter(enumerate(items))
 
     async def work() -> None:
-        for index, request in waiting:
-            results[index] = await request
+        for index, item in waiting:
+            results[index] = await request(item)
 
+    failure: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
+            for _ in range(min(at_once, len(items))):
                 group.create_task(work())
     except BaseExceptionGroup as failures:
-        # The group waited for all and holds what failed first, first.
-        raise failures.exceptions[0] from failures.exceptions[0].__cause__
-    return [results[index] for index in range(len(results))]
+        failure = failures.exceptions[0]
+    if failure is not None:
+        # Raised here, where the group that held it is not its context.
+        raise failure
+    return [results[index] for index in range(len(items))]
