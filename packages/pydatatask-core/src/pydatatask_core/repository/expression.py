@@ -66,7 +66,7 @@ class Translation:
     """
 
     keys: KeyExpression
-    translate: Callable[[str], Awaitable[str | None]] = field(eq=False)
+    translate: Callable[[str], Awaitable[str | None]]
 
 
 @frozen
