@@ -29,7 +29,7 @@ _UNITS = {
 }
 """The suffixes of Kubernetes quantities."""
 
-_QUANTITY = re.compile(r"([0-9]*\\.?[0-9]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
+_QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
 
 
 @frozen
