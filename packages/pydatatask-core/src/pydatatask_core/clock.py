@@ -9,14 +9,15 @@ __all__ = ["now", "set_clock"]
 
 
 def _system() -> datetime:
-    return datetime.now(UTC)
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 _clock: Callable[[], datetime] = _system
 
 
 def now() -> datetime:
-    """Give the time: aware, UTC."""
+    """Give the time: aware, UTC, in whole milliseconds, which is what every store keeps."""
     return _clock()
 
 

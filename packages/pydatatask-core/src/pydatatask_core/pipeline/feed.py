@@ -82,7 +82,7 @@ class Feed:
         self._poke.set()
         await self._settled.wait()
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Follow the store until cancelled. What it announces in this process is told at once."""
         with self.repo.changes.listening(self._apply):
             delay = 1.0

@@ -46,6 +46,7 @@ class Inquiry:
         self._wake = wake
         self._workers: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
+        self._coming = False
         self._troubles = 0
         self._error: StoreUnavailableError | None = None
         self.failures: dict[Question, Exception] = {}
@@ -79,7 +80,9 @@ class Inquiry:
         await asyncio.gather(*workers, return_exceptions=True)
 
     def _hire(self) -> None:
-        if self._pause is None and len(self._workers) < MOST:
+        """Get one more worker, unless one is coming that may be enough."""
+        if self._pause is None and not self._coming and len(self._workers) < MOST:
+            self._coming = True
             worker = asyncio.ensure_future(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._dismiss)
@@ -92,7 +95,10 @@ class Inquiry:
             self._wake()
 
     async def _work(self) -> None:
+        self._coming = False
         while self._pause is None and (question := self._readiness.take_question()) is not None:
+            if self._questions:
+                self._hire()
             try:
                 self._readiness.answer(question, await self._answer(question))
             except StoreUnavailableError as error:

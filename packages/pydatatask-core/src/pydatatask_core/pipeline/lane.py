@@ -159,6 +159,8 @@ class Lane:
         self._ended = ended
         self._idle = idle
         self._workers: set[asyncio.Task[None]] = set()
+        self._coming = 0
+        """Workers that have not taken their first look yet."""
         self._most = task.max_concurrent or 10_000
         self._troubles: dict[str, int] = {}
 
@@ -171,9 +173,7 @@ class Lane:
         """Begin to start jobs: all that become ready, or only those that are ready now."""
         if only_now_ready:
             self.only = frozenset(self._queue)
-        self._queue.on_append = self._hire
-        for _ in range(min(len(self._queue), self._most)):
-            self._hire()
+        self._look_for_more()
 
     def hold(self) -> None:
         """Start no more jobs, and let those that run end. Retries are left to the next controller."""
@@ -196,33 +196,41 @@ class Lane:
         self._hire(job)
 
     def _hire(self, adopted: str | None = None) -> None:
+        """Get one more worker. While it has not come, nobody is hired for jobs that come: it may be enough."""
         if self.held and adopted is None:
             return
+        self._coming += 1
+        self._queue.on_append = None
         worker = asyncio.ensure_future(self._work(adopted))
         self._workers.add(worker)
         worker.add_done_callback(self._dismiss)
-        if len(self._workers) >= self._most:
-            self._queue.on_append = None
 
     def _dismiss(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if not worker.cancelled() and self.crash is None:
             self.crash = worker.exception()
-        if not self.held and self.crash is None:
-            self._queue.on_append = self._hire
-            if self._queue:
-                # A job that came when the worker had already looked for the last time.
-                self._hire()
+        self._look_for_more()
         if not self._workers or self.crash is not None:
             self._idle()
 
+    def _look_for_more(self) -> None:
+        """Hire for the jobs that are left, or when the next one comes, if there is room."""
+        if self._coming or self.held or self.crash is not None or len(self._workers) >= self._most:
+            return
+        if self._queue:
+            self._hire()
+        else:
+            self._queue.on_append = self._hire
+
     async def _work(self, adopted: str | None) -> None:
-        if adopted is not None:
-            await self._run(adopted)
-        while (job := self._take()) is not None:
+        self._coming -= 1
+        job = self._take() if adopted is None else adopted
+        self._look_for_more()
+        while job is not None:
             await self._run(job)
             if self._turn.is_over():
                 await asyncio.sleep(0)
+            job = self._take()
 
     def _take(self) -> str | None:
         queue = self._queue

@@ -7,21 +7,22 @@ however many stores there are.
 
 Truth has three values here. A store that has not been listed yet makes its absent keys unknown; so does a filter
 that has not been asked. A task may start a job only if its expression is true, and a question is asked only if its
-answer could still matter, that is, if the expression is unknown.
+answer could still make it true: not while a store that was not listed yet stands in the way.
 
 This module does no input or output: it is told events and answers, and tells what is ready and what to ask.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Protocol
 
 from attrs import frozen
 
 from ..repository.expression import KeyExpression
-from .truth import Ask, Compiled, State, compile_rules
+from .truth import Ask, Compiled, Foundation, LeafBits, Need, State
 
 __all__ = ["Question", "Readiness", "ReadyQueue"]
 
@@ -55,25 +56,25 @@ class Readiness:
         queues: Sequence[ReadyQueue] | None = None,
         questions: deque[Question] | None = None,
     ) -> None:
-        """``rules`` gives each task's expression; ``queues`` takes each task's ready jobs, in the same order, and
-        ``questions`` what must be asked.
+        """``rules`` gives each task's expression; ``queues`` takes each task's ready jobs, in the same order.
+
+        ``questions`` takes what is to be asked, some of it in vain: :meth:`take_question` tells.
         """
         self.tasks = tuple(rules)
-        self.compiled: Compiled = compile_rules(tuple(rules.values()))
-        self.leaves = self.compiled.leaves
+        self.compiled = Compiled(tuple(rules.values()))
+        self.leaves: Sequence[LeafBits] = self.compiled.leaves
         self.queues: Sequence[ReadyQueue] = [deque[str]() for _ in rules] if queues is None else queues
         self.questions: deque[Question] = deque() if questions is None else questions
         self._states: dict[str, State] = {}
         self._empty = self.compiled.state(0)
-        self._asked: dict[Question, bool] = {}
-        self._given_up: set[Question] = set()
+        self._asked: dict[Question, _Asked] = {}
         self._loading = True
         self._counts = [0] * len(self.leaves)
         self._listings: dict[int, _Listing] = {}
 
     def is_ready(self, task: int, job: str) -> bool:
         """Tell whether a task may start a job, by all that is known."""
-        return task in self._states.get(job, self._empty).ready
+        return bool(self._states.get(job, self._empty).ready >> task & 1)
 
     def holds(self, leaf: int, job: str) -> bool:
         """Tell whether a store is known to hold a job."""
@@ -85,43 +86,34 @@ class Readiness:
 
     def ready_counts(self) -> list[int]:
         """Give each task's number of ready jobs. Costs a pass over all jobs."""
-        counts = [0] * len(self.tasks)
-        for state in self._states.values():
-            for task in state.ready:
-                counts[task] += 1
-        return counts
+        states = Counter(self._states.values())
+        return [sum(jobs for state, jobs in states.items() if state.ready >> n & 1) for n in range(len(self.tasks))]
 
     def added(self, leaf: int, job: str) -> None:
         """A store published a value for a job, new or again."""
+        if leaf in self._listings:
+            self._listings[leaf].added(job)
         self._add(leaf, job)
-        if self._listings:
-            listing = self._listings.get(leaf)
-            if listing is not None:
-                listing.gone.discard(job)
-                listing.doubtful.discard(job)
-                listing.seen.add(job)
 
     def removed(self, leaf: int, job: str) -> None:
         """A store no longer holds a job."""
-        listing = self._listings.get(leaf)
-        if listing is not None:
-            listing.seen.discard(job)
-            listing.gone.add(job)
+        if leaf in self._listings:
+            self._listings[leaf].removed(job)
         state = self._states.get(job, self._empty)
-        bit = self.leaves[leaf].bit
-        if state.mask & bit:
+        bits = self.leaves[leaf]
+        if state.mask & bits.bit:
             self._counts[leaf] -= 1
-            for ask in self.leaves[leaf].asks:
+            for ask in bits.asks:
                 ask.translated.put(job, None)
-            self._move(job, state, self.compiled.state(state.mask & ~bit & ~self.leaves[leaf].stale))
-            self._outdate(leaf, job)
+            self._move(job, state, self.compiled.state(state.mask & ~bits.bit & ~bits.stale))
+            self._outdate(bits, job)
 
     def take_question(self) -> Question | None:
-        """Give the next question that still matters. It is then open until it is answered."""
+        """Give the next question that still matters. It is open until it is answered, withdrawn or given up."""
         while self.questions:
             question = self.questions.popleft()
-            if question not in self._asked and self._matters(question):
-                self._asked[question] = False
+            if question not in self._asked and self._is_needed(question.ask, question.job):
+                self._asked[question] = _Asked.OPEN
                 return question
         return None
 
@@ -130,59 +122,65 @@ class Readiness:
 
         If the key changed since the question was taken, it is asked again. A question that is not open is ignored.
         """
-        outdated = self._asked.pop(question, None)
-        if outdated:
-            self.questions.append(question)
-        elif outdated is not None:
+        if self._close(question):
             self._learn(question.ask, question.job, answer)
 
     def withdraw(self, question: Question) -> None:
         """Put an open question back: it could not be answered now."""
-        if self._asked.pop(question, None) is not None:
+        if self._close(question):
             self.questions.append(question)
 
     def give_up(self, question: Question) -> None:
-        """An open question cannot be answered. It is asked again when its key changes."""
-        if self._asked.pop(question, None):
-            self.questions.append(question)
-        else:
-            self._given_up.add(question)
+        """Leave an open question unanswered until its key changes: as it stands, it cannot be answered."""
+        if self._close(question):
+            self._asked[question] = _Asked.GIVEN_UP
 
-    def tell(self, ask: Ask, job: str, answer: bool | str | None) -> None:
-        """Tell an answer that is known without asking, because we made it so ourselves."""
-        self._asked.pop(Question(ask, job), None)
-        self._learn(ask, job, answer)
+    def tell(self, ask: Ask, job: str, accepted: bool) -> None:
+        """Tell a filter's verdict that is known without asking, because we made it so ourselves.
+
+        An answer that is under way is then of no use, as it may be older.
+        """
+        self._reopen(Question(ask, job))
+        self._learn(ask, job, accepted)
 
     def begin_listing(self, leaf: int) -> None:
         """A listing of a store begins. A listing of it that is under way is forgotten."""
-        self._listings[leaf] = _Listing()
+        self._listings[leaf] = _Listing(checks=self._counts[leaf] > 0)
 
     def listed(self, leaf: int, jobs: Iterable[str]) -> None:
         """The listing found these jobs."""
-        listing = self._listings[leaf]
+        found = self._listings[leaf].find(jobs)
         bit = self.leaves[leaf].bit
-        relisting = self.leaves[leaf].listed
-        for job in jobs:
-            if job in listing.gone:
-                listing.doubtful.add(job)
-                continue
-            if relisting:
-                listing.seen.add(job)
-            if not self._states.get(job, self._empty).mask & bit:
-                self._add(leaf, job)
+        if not self._loading:
+            for job in found:
+                if not self._states.get(job, self._empty).mask & bit:
+                    self._add(leaf, job)
+            return
+        # Millions of keys come this way.
+        states, empty, after_adding = self._states, self._empty, self.leaves[leaf].after_adding
+        new = 0
+        for job in found:
+            state = states.get(job, empty)
+            if not state.mask & bit:
+                states[job] = after_adding.get(state) or self.compiled.after_adding(state, leaf)
+                new += 1
+        self._counts[leaf] += new
 
     def end_listing(self, leaf: int) -> list[str]:
-        """The listing is complete. Gives the jobs whose membership is in doubt: ask the store for each, and tell."""
+        """The listing is complete. Gives the jobs whose membership is in doubt: ask the store for each, and tell.
+
+        What is announced of such a job after this call is newer than what the store was asked before.
+        """
         listing = self._listings.pop(leaf)
-        doubtful = listing.doubtful
         bit = self.leaves[leaf].bit
+        doubtful = list(listing.doubtful)
+        if listing.checks and len(listing.seen) != self._counts[leaf]:
+            doubtful += [job for job, state in self._states.items() if state.mask & bit and job not in listing.seen]
         if not self.leaves[leaf].listed:
-            self.compiled.set_listed(leaf, True)
+            self.compiled.set_listed(leaf)
             if not self._loading:
                 self.rescan()
-        elif len(listing.seen) != self._counts[leaf]:
-            doubtful.update(job for job, state in self._states.items() if state.mask & bit and job not in listing.seen)
-        return list(doubtful)
+        return doubtful
 
     def rescan(self) -> None:
         """Decide every job anew. Ends loading: until the first call, nothing becomes ready."""
@@ -195,10 +193,11 @@ class Readiness:
         for job, old in self._states.items():
             # Same keys, so the dictionary may be written while it is walked.
             self._states[job] = state = renew(old.mask)
-            self._tell_difference(job, self._empty, state)
-        for node in self.compiled.relations:
-            for target in list(node.translated.sources):
-                self._spread(target, self._states.get(target, self._empty))
+            if state.ready or state.needs:
+                self._tell_difference(job, self._empty, state)
+        for translated in {node.ask: node.translated for node in self.compiled.relations}.values():
+            for target in translated.sources:
+                self._spread(target, self._empty)
 
     def recheck(self, task: int, job: str) -> None:
         """Queue a job again if the task may still start it: its run ended without changing that."""
@@ -207,16 +206,14 @@ class Readiness:
 
     def _add(self, leaf: int, job: str) -> None:
         state = self._states.get(job, self._empty)
-        after = state.added.get(leaf)
-        if after is None:
-            after = self.compiled.after_adding(state, leaf)
         bits = self.leaves[leaf]
+        after = bits.after_adding.get(state) or self.compiled.after_adding(state, leaf)
         if after is not state:
             if not state.mask & bits.bit:
                 self._counts[leaf] += 1
             self._move(job, state, after)
         if bits.asks or bits.relations:
-            self._outdate(leaf, job)
+            self._outdate(bits, job)
 
     def _move(self, job: str, before: State, after: State) -> None:
         if after is before:
@@ -228,81 +225,134 @@ class Readiness:
         if self._loading:
             return
         self._tell_difference(job, before, after)
-        if self.compiled.relations and (after.bases, after.base_asks) != (before.bases, before.base_asks):
-            self._spread(job, after)
-
-    def _matters(self, question: Question) -> bool:
-        state = self._states.get(question.job, self._empty)
-        return question.ask in state.asks or any(
-            question.ask in asks and question.job in node.translated.sources
-            for node, asks in zip(self.compiled.relations, state.base_asks, strict=True)
-        )
+        if after.bases != before.bases:
+            self._spread(job, before)
 
     def _tell_difference(self, job: str, before: State, after: State) -> None:
-        for task in after.ready:
-            if task not in before.ready:
-                self.queues[task].append(job)
-        for ask in after.asks:
-            if ask not in before.asks:
-                self.questions.append(Question(ask, job))
+        fresh = after.ready & ~before.ready
+        while fresh:
+            task = fresh.bit_length() - 1
+            fresh ^= 1 << task
+            self.queues[task].append(job)
+        for need in after.needs:
+            if need not in before.needs:
+                self._ask(need, job)
+
+    def _ask(self, need: Need, job: str) -> None:
+        """Queue what is needed of a job: a question, or those about the job it translates to."""
+        if isinstance(need, Ask):
+            self.questions.append(Question(need, job))
+        else:
+            target = need.translated.targets[job]
+            for deeper in self._states.get(target, self._empty).bases[need.number].needs:
+                self._ask(deeper, target)
+
+    def _is_needed(self, need: Need, job: str) -> bool:
+        """Tell whether something is needed of a job, for itself or for jobs that translate to it."""
+        state = self._states.get(job, self._empty)
+        return need in state.needs or any(
+            need in base.needs and any(self._is_needed(node, source) for source in node.translated.sources.get(job, ()))
+            for node, base in zip(self.compiled.relations, state.bases, strict=True)
+        )
 
     def _learn(self, ask: Ask, job: str, answer: bool | str | None) -> None:
-        if not isinstance(answer, bool):
-            self._translate(ask, job, answer)
         state = self._states.get(job, self._empty)
         mask = state.mask | ask.known
-        self._move(job, state, self.compiled.state(mask | ask.yes if answer else mask & ~ask.yes))
-
-    def _translate(self, ask: Ask, job: str, target: str | None) -> None:
-        ask.translated.put(job, target)
-        state = self._states.get(job, self._empty)
-        bases = self._states.get(target, self._empty).bases if target is not None else ()
-        mask = state.mask
-        for number, node in enumerate(self.compiled.relations):
-            if node.translated is ask.translated:
-                mask = node.with_value(mask, bases[number] if bases else False)
+        if isinstance(answer, bool):
+            mask = mask | ask.yes if answer else mask & ~ask.yes
+        else:
+            ask.translated.put(job, answer)
+            for node in self.compiled.relations:
+                if node.ask is ask:
+                    target = self._states.get(answer, self._empty) if answer is not None else None
+                    mask = node.with_value(mask, target.bases[node.number].truth if target is not None else False)
         self._move(job, state, self.compiled.state(mask))
-        if target is not None:
-            self._ask_base(target)
 
-    def _spread(self, target: str, state: State) -> None:
-        """A job that others translate to changed: change them too."""
-        for number, node in enumerate(self.compiled.relations):
-            for job in tuple(node.translated.sources.get(target, ())):
+    def _spread(self, target: str, before: State) -> None:
+        """A job that others translate to changed: change them too, and ask what they need of it."""
+        for node in self.compiled.relations:
+            sources = node.translated.sources.get(target)
+            if sources is None:
+                continue
+            for need in self._states.get(target, self._empty).bases[node.number].needs:
+                if need not in before.bases[node.number].needs:
+                    self._ask(need, target)
+            for job in sources:
                 source = self._states.get(job, self._empty)
-                self._move(job, source, self.compiled.state(node.with_value(source.mask, state.bases[number])))
-        self._ask_base(target)
+                if source.mask & node.ask.known:
+                    # A job may translate to itself, so its state may change on the way.
+                    value = self._states.get(target, self._empty).bases[node.number].truth
+                    self._move(job, source, self.compiled.state(node.with_value(source.mask, value)))
 
-    def _ask_base(self, target: str) -> None:
-        state = self._states.get(target, self._empty)
-        for number, asks in enumerate(state.base_asks):
-            if asks and target in self.compiled.relations[number].translated.sources:
-                for ask in asks:
-                    self.questions.append(Question(ask, target))
-
-    def _outdate(self, leaf: int, job: str) -> None:
-        """Answers that are being fetched for this job may be of the earlier value."""
-        for ask in self.leaves[leaf].asks:
-            self._outdate_answer(Question(ask, job))
-        for node in self.leaves[leaf].relations:
-            for source in tuple(node.translated.sources.get(job, ())):
+    def _outdate(self, changed: Foundation, job: str) -> None:
+        """Answers that are being fetched for this job may be of the earlier value; so are those of its sources."""
+        if self._asked:
+            for ask in changed.asks:
+                self._reopen(Question(ask, job))
+        for node in changed.relations:
+            for source in node.translated.sources.get(job, ()):
                 state = self._states.get(source, self._empty)
-                for ask in node.asks:
-                    self._outdate_answer(Question(ask, source))
-                self._move(source, state, self.compiled.state(state.mask & ~node.stale))
+                if state.mask & node.ask.known:
+                    self._move(source, state, self.compiled.state(state.mask & ~node.stale))
+                    self._outdate(node, source)
 
-    def _outdate_answer(self, question: Question) -> None:
-        if question in self._asked:
-            self._asked[question] = True
-        elif question in self._given_up:
-            self._given_up.discard(question)
+    def _close(self, question: Question) -> bool:
+        """Close an open question. One whose key changed meanwhile is to be asked again, whatever became of it."""
+        asked = self._asked.get(question)
+        if asked is None or asked is _Asked.GIVEN_UP:
+            return False
+        del self._asked[question]
+        if asked is _Asked.OUTDATED:
             self.questions.append(question)
+        return asked is _Asked.OPEN
+
+    def _reopen(self, question: Question) -> None:
+        """Have a question asked again whose answer is under way or was given up."""
+        asked = self._asked.get(question)
+        if asked is _Asked.OPEN:
+            self._asked[question] = _Asked.OUTDATED
+        elif asked is _Asked.GIVEN_UP:
+            del self._asked[question]
+            self.questions.append(question)
+
+
+class _Asked(Enum):
+    OPEN = "open"
+    OUTDATED = "outdated"
+    GIVEN_UP = "given up"
 
 
 class _Listing:
     """What became known while a store was being listed."""
 
-    def __init__(self) -> None:
+    def __init__(self, checks: bool) -> None:
+        self.checks = checks
+        """Whether keys were known before, which may have gone unnoticed."""
         self.seen: set[str] = set()
-        self.gone: set[str] = set()
         self.doubtful: set[str] = set()
+        """Jobs that were found after they were announced to be gone. What was found may be older."""
+        self._gone: set[str] = set()
+
+    def added(self, job: str) -> None:
+        """A job was announced to be there."""
+        self._gone.discard(job)
+        self.doubtful.discard(job)
+        if self.checks:
+            self.seen.add(job)
+
+    def removed(self, job: str) -> None:
+        """A job was announced to be gone."""
+        self._gone.add(job)
+        self.doubtful.discard(job)
+        self.seen.discard(job)
+
+    def find(self, jobs: Iterable[str]) -> Iterable[str]:
+        """Note what a listing found, and give what is beyond doubt."""
+        if self._gone:
+            jobs = list(jobs)
+            self.doubtful.update(self._gone.intersection(jobs))
+            jobs = [job for job in jobs if job not in self._gone]
+        if self.checks:
+            jobs = list(jobs)
+            self.seen.update(jobs)
+        return jobs

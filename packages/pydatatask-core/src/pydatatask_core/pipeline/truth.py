@@ -2,21 +2,25 @@
 
 A job's knowledge is an integer: one bit per store that holds it, and two bits (known, yes) for each thing that was
 found out about it. :class:`Compiled` turns such a mask into a :class:`State`, once, and hands out the same state for
-the same mask.
+the same mask. What a mask means for one expression depends on few of its bits, and is worked out once per value of
+those, so a state that is met for the first time costs a look-up per task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..repository.expression import And, Filtered, KeyExpression, Leaf, Minus, Or, Related, Translation
 
-__all__ = ["Ask", "Compiled", "LeafBits", "Relation", "State", "Translated", "compile_rules"]
+__all__ = ["Ask", "Compiled", "LeafBits", "Need", "Relation", "State", "Translated", "Truth", "Verdict"]
 
 Truth = bool | None
 """True, false, or None: unknown."""
+
+MOST_STATES = 1 << 14
+"""States and verdicts that are kept for their masks to be met again."""
 
 
 class Translated:
@@ -49,16 +53,37 @@ class Ask:
 
 
 @define(eq=False)
-class Relation:
+class Foundation:
+    """What filters and translations stand on: when it changes, their answers are outdated."""
+
+    stale: int = field(default=0, init=False)
+    """The bits of the answers about the same job."""
+    asks: list[Ask] = field(factory=list, init=False)
+    """What those answers answer."""
+    relations: list[Relation] = field(factory=list, init=False)
+    """Relations to this: what stands on them, at the jobs that translate to the changed one, is outdated as well."""
+
+
+@define(eq=False)
+class LeafBits(Foundation):
+    """A store, and the bit that says whether it holds a job."""
+
+    leaf: Leaf
+    bit: int
+    listed: bool = False
+    after_adding: dict[State, State] = field(factory=dict)
+    """The state that follows each state when a job is added, as far as it was worked out before."""
+
+
+@define(eq=False)
+class Relation(Foundation):
     """A :class:`Related` expression: a job's value is that of ``base`` at the job it translates to."""
 
-    base: KeyExpression
+    number: int
+    base: Rule
     ask: Ask
     known: int
     yes: int
-    stale: int = 0
-    """Answers about the source that depend on the target."""
-    asks: list[Ask] = field(factory=list)
 
     @property
     def translated(self) -> Translated:
@@ -73,44 +98,53 @@ class Relation:
         return mask | self.known | self.yes if value else mask | self.known
 
 
-@define(eq=False)
-class LeafBits:
-    """A store's bit, and what must be asked again when its keys change."""
+Need = Ask | Relation
+"""What to find out about a job: an answer, or the value of a relation's base at the job it translates to."""
 
-    leaf: Leaf
-    bit: int
-    listed: bool = False
-    stale: int = 0
-    asks: list[Ask] = field(factory=list)
-    relations: list[Relation] = field(factory=list)
+
+@frozen
+class Verdict:
+    """What is known of an expression for a job, and what would tell more."""
+
+    truth: Truth
+    needs: tuple[Need, ...] = ()
+
+
+@define(eq=False)
+class Rule:
+    """An expression, and its verdicts so far by the bits that it depends on."""
+
+    expression: KeyExpression
+    bits: int
+    wants: tuple[bool, ...]
+    """Which truths are worth asking for."""
+    verdicts: dict[int, Verdict] = field(factory=dict)
 
 
 @define(eq=False)
 class State:
-    """What a mask means: which tasks may start, and which answers could still matter."""
+    """What a mask means."""
 
     mask: int
-    ready: tuple[int, ...]
-    asks: tuple[Ask, ...]
-    bases: tuple[Truth, ...]
-    base_asks: tuple[tuple[Ask, ...], ...]
-    added: dict[int, State] = field(factory=dict)
-    """The state after a key event of a store, as far as it was worked out before."""
+    ready: int
+    """One bit per task: whether it may start."""
+    needs: tuple[Need, ...]
+    """What could still let a task start."""
+    bases: tuple[Verdict, ...]
+    """For the jobs that translate to this one: each relation's base."""
 
 
 class Compiled:
     """The ready expressions of tasks, over bits."""
 
     def __init__(self, rules: Sequence[KeyExpression]) -> None:
-        self.rules = rules
         self.leaves: list[LeafBits] = []
         self.relations: list[Relation] = []
-        self.asks: list[Ask] = []
         self._by_expression: dict[KeyExpression | Translation, LeafBits | Relation | Ask] = {}
-        self._states: dict[int, State] = {}
         self._bits = 0
-        for rule in rules:
-            self._add(rule)
+        self._states: dict[int, State] = {}
+        self._rules = [self._rule(rule, (True,)) for rule in rules]
+        self._held = sum(bits.bit for bits in self.leaves)
 
     def leaf_number(self, location: str) -> int | None:
         """Give the number of the store at a location, if any rule stands on it."""
@@ -122,126 +156,168 @@ class Compiled:
         return ask if isinstance(ask, Ask) else None
 
     def state(self, mask: int) -> State:
-        """Give the one state of a mask."""
+        """Give the one state of a mask. Nothing is known of a job that no store holds."""
+        if not mask & self._held:
+            mask = 0
         state = self._states.get(mask)
         if state is None:
+            if len(self._states) >= MOST_STATES:
+                self._forget()
             state = self._states[mask] = self._work_out(mask)
         return state
 
     def after_adding(self, state: State, leaf: int) -> State:
         """Give the state after a store published a value: it holds the key, and earlier answers are outdated."""
         bits = self.leaves[leaf]
-        after = state.added[leaf] = self.state((state.mask & ~bits.stale) | bits.bit)
+        after = bits.after_adding.get(state)
+        if after is None:
+            after = self.state((state.mask & ~bits.stale) | bits.bit)
+            if len(bits.after_adding) >= MOST_STATES:
+                bits.after_adding.clear()
+            bits.after_adding[state] = after
         return after
 
-    def set_listed(self, leaf: int, listed: bool) -> None:
+    def set_listed(self, leaf: int) -> None:
         """Note that a store's absent keys are now known to be absent. All states change their meaning."""
-        self.leaves[leaf].listed = listed
-        self._states.clear()
+        self.leaves[leaf].listed = True
+        self._forget()
 
     def truth(self, expression: KeyExpression, mask: int) -> Truth:
         """Evaluate an expression for a job's mask."""
         match expression:
             case And(children):
-                return _conjunction([self.truth(child, mask) for child in children]) if children else False
+                return _every([self.truth(child, mask) for child in children]) if children else False
             case Or(children):
-                return _negation(_conjunction([_negation(self.truth(child, mask)) for child in children]))
+                return _negation(_every([_negation(self.truth(child, mask)) for child in children]))
             case Minus(source, unless):
-                return _conjunction([self.truth(source, mask), _negation(self.truth(unless, mask))])
+                return _every([self.truth(source, mask), _negation(self.truth(unless, mask))])
             case Leaf():
                 bits = self._leaf(expression)
                 return True if mask & bits.bit else (False if bits.listed else None)
             case Filtered(base, _):
                 ask = self._ask(expression)
-                return _conjunction([self.truth(base, mask), _found(mask, ask.known, ask.yes)])
+                return _every([self.truth(base, mask), _found(mask, ask.known, ask.yes)])
             case Related(_, translation):
                 node = self._relation(expression)
                 found = _found(mask, node.known, node.yes) if mask & node.ask.known else None
-                return _conjunction([self.truth(translation.keys, mask), found])
+                return _every([self.truth(translation.keys, mask), found])
+
+    def _forget(self) -> None:
+        """Forget all that was worked out. Jobs stay in their states; equal states may then be different objects."""
+        self._states.clear()
+        for bits in self.leaves:
+            bits.after_adding.clear()
+        for rule in (*self._rules, *(node.base for node in self.relations)):
+            rule.verdicts.clear()
 
     def _work_out(self, mask: int) -> State:
-        ready: list[int] = []
-        asks: dict[Ask, None] = {}
-        for number, rule in enumerate(self.rules):
-            truth = self.truth(rule, mask)
-            if truth:
-                ready.append(number)
-            elif truth is None:
-                asks.update(dict.fromkeys(self._unknowns(rule, mask)))
-        bases = tuple(self.truth(node.base, mask) for node in self.relations)
-        base_asks = tuple(
-            tuple(self._unknowns(node.base, mask)) if base is None else ()
-            for node, base in zip(self.relations, bases, strict=True)
-        )
-        return State(mask, tuple(ready), tuple(asks), bases, base_asks)
+        ready = 0
+        needs: dict[Need, None] = {}
+        for number, rule in enumerate(self._rules):
+            verdict = self._verdict(rule, mask)
+            if verdict.truth:
+                ready |= 1 << number
+            needs.update(dict.fromkeys(verdict.needs))
+        return State(mask, ready, tuple(needs), tuple(self._verdict(node.base, mask) for node in self.relations))
 
-    def _unknowns(self, expression: KeyExpression, mask: int) -> Iterator[Ask]:
-        """Give what to ask so that an unknown expression becomes known."""
-        if self.truth(expression, mask) is not None:
-            return
+    def _verdict(self, rule: Rule, mask: int) -> Verdict:
+        mask &= rule.bits
+        verdict = rule.verdicts.get(mask)
+        if verdict is None:
+            truth = self.truth(rule.expression, mask)
+            needs: dict[Need, None] = {}
+            if truth is None:
+                for want in rule.wants:
+                    needs.update(dict.fromkeys(self._needs(rule.expression, mask, want)))
+            verdict = rule.verdicts[mask] = Verdict(truth, tuple(needs))
+        return verdict
+
+    def _needs(self, expression: KeyExpression, mask: int, want: bool) -> list[Need]:
+        """Give what may make an unknown expression ``want``: nothing, as long as only a listing could."""
         match expression:
-            case And(children) | Or(children):
-                for child in children:
-                    yield from self._unknowns(child, mask)
+            case And(children):
+                return self._needs_of(((child, want) for child in children), mask, every=want)
+            case Or(children):
+                return self._needs_of(((child, want) for child in children), mask, every=not want)
             case Minus(source, unless):
-                yield from self._unknowns(source, mask)
-                yield from self._unknowns(unless, mask)
+                return self._needs_of(((source, want), (unless, not want)), mask, every=want)
             case Leaf():
-                return
+                return []
             case Filtered(base, _):
-                yield from self._unknowns(base, mask)
-                if self.truth(base, mask):
-                    yield self._ask(expression)
+                return self._needs_on(base, self._ask(expression), mask, want)
             case Related(_, translation):
-                yield from self._unknowns(translation.keys, mask)
-                ask = self._relation(expression).ask
-                if self.truth(translation.keys, mask) and not mask & ask.known:
-                    yield ask
+                node = self._relation(expression)
+                return self._needs_on(translation.keys, node if mask & node.ask.known else node.ask, mask, want)
 
-    def _add(self, expression: KeyExpression) -> None:
-        if expression in self._by_expression:
-            return
+    def _needs_of(self, parts: Iterable[tuple[KeyExpression, bool]], mask: int, every: bool) -> list[Need]:
+        needs = [self._needs(part, mask, want) for part, want in parts if self.truth(part, mask) is None]
+        if every and not all(needs):
+            return []
+        return [need for part in needs for need in part]
+
+    def _needs_on(self, base: KeyExpression, need: Need, mask: int, want: bool) -> list[Need]:
+        """Something is found out about a key of ``base`` only when it is sure to be one."""
+        if self.truth(base, mask):
+            return [need]
+        needs = self._needs(base, mask, True)
+        return needs if want else needs + self._needs(base, mask, False)
+
+    def _rule(self, expression: KeyExpression, wants: tuple[bool, ...]) -> Rule:
+        return Rule(expression, self._add(expression), wants)
+
+    def _add(self, expression: KeyExpression) -> int:
+        """Prepare an expression for evaluation, and give the bits that it depends on."""
         match expression:
             case And(children) | Or(children):
-                for child in children:
-                    self._add(child)
+                return self._add_all(*children)
             case Minus(source, unless):
-                self._add(source)
-                self._add(unless)
+                return self._add_all(source, unless)
             case Leaf():
-                self.leaves.append(LeafBits(expression, self._new_bit()))
-                self._by_expression[expression] = self.leaves[-1]
+                if expression not in self._by_expression:
+                    self.leaves.append(LeafBits(expression, self._new_bit()))
+                    self._by_expression[expression] = self.leaves[-1]
+                return self._leaf(expression).bit
             case Filtered(base, _):
-                self._add(base)
-                ask = Ask(expression, self._new_bit(), self._new_bit())
-                self._by_expression[expression] = ask
-                self.asks.append(ask)
-                self._make_stale(base, ask, ask.known | ask.yes)
-            case Related(base, translation):
-                self._add(base)
-                self._add_relation(expression, base, translation)
+                bits = self._add(base)
+                if expression not in self._by_expression:
+                    self._add_ask(expression, base, Ask(expression, self._new_bit(), self._new_bit()))
+                ask = self._ask(expression)
+                return bits | ask.known | ask.yes
+            case Related(_, translation):
+                bits = self._add(translation.keys)
+                if expression not in self._by_expression:
+                    self._add_relation(expression)
+                node = self._relation(expression)
+                return bits | node.ask.known | node.known | node.yes
 
-    def _add_relation(self, expression: Related, base: KeyExpression, translation: Translation) -> None:
-        self._add(translation.keys)
-        ask = self._by_expression.get(translation)
-        if not isinstance(ask, Ask):
-            ask = Ask(translation, self._new_bit(), 0)
-            self._by_expression[translation] = ask
-            self.asks.append(ask)
-            self._make_stale(translation.keys, ask, ask.known)
-        node = Relation(base, ask, self._new_bit(), self._new_bit())
+    def _add_all(self, *expressions: KeyExpression) -> int:
+        bits = 0
+        for expression in expressions:
+            bits |= self._add(expression)
+        return bits
+
+    def _add_ask(self, subject: Filtered | Translation, base: KeyExpression, ask: Ask) -> None:
+        self._by_expression[subject] = ask
+        for foundation in dict.fromkeys(self._stands_on(base)):
+            foundation.stale |= ask.known | ask.yes
+            foundation.asks.append(ask)
+
+    def _add_relation(self, expression: Related) -> None:
+        base, translation = expression.base, expression.translation
+        if translation not in self._by_expression:
+            self._add_ask(translation, translation.keys, Ask(translation, self._new_bit(), 0))
+        ask = self._by_expression[translation]
+        assert isinstance(ask, Ask)
+        rule = self._rule(base, (True, False))
+        node = Relation(len(self.relations), rule, ask, self._new_bit(), self._new_bit())
         self._by_expression[expression] = node
         self.relations.append(node)
-        for leaf in self._stands_on(base):
-            if isinstance(leaf, LeafBits):
-                leaf.relations.append(node)
+        for foundation in dict.fromkeys(self._stands_on(base)):
+            foundation.relations.append(node)
+        for foundation in dict.fromkeys(self._stands_on(translation.keys)):
+            foundation.stale |= node.known | node.yes
 
-    def _make_stale(self, base: KeyExpression, ask: Ask, bits: int) -> None:
-        for node in self._stands_on(base):
-            node.stale |= bits
-            node.asks.append(ask)
-
-    def _stands_on(self, expression: KeyExpression) -> Iterator[LeafBits | Relation]:
+    def _stands_on(self, expression: KeyExpression) -> Iterator[Foundation]:
         """Give the stores and relations whose value at the same job this expression depends on."""
         match expression:
             case And(children) | Or(children):
@@ -278,12 +354,7 @@ class Compiled:
         return node
 
 
-def compile_rules(rules: Sequence[KeyExpression]) -> Compiled:
-    """Prepare expressions for evaluation."""
-    return Compiled(rules)
-
-
-def _conjunction(values: Sequence[Truth]) -> Truth:
+def _every(values: Sequence[Truth]) -> Truth:
     if False in values:
         return False
     return None if None in values else True

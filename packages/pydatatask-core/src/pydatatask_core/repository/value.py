@@ -6,7 +6,7 @@ memory comes back as it would from a file or a database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,31 +41,70 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _plain(data: Any) -> Any:  # noqa: C901  # one flat dispatch over the kinds of data
+def _plain(data: Any) -> Any:
     kind = type(data)
-    if kind is str or kind is bool or data is None or kind is float or kind is bytes:
-        if kind is str and not data.isascii():
-            data.encode("utf-8")
+    if kind in _AS_IT_IS:
         return data
-    if isinstance(data, Mapping):
-        for key in data:
+    copy = _COPIES.get(kind)
+    return _converted(data) if copy is None else copy(data)
+
+
+def _mapping(data: Mapping[Any, Any]) -> dict[str, Any]:
+    # This runs for every record of every run, so the usual values are told apart without a call.
+    copied: dict[str, Any] = {}
+    for key, value in data.items():
+        if type(key) is not str:
             if not isinstance(key, str):
                 raise TypeError(f"mapping keys must be strings, and {key!r} is not.")
-        return {_plain(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(item) for item in data]
-    if isinstance(data, datetime):
-        return utc(data)
-    if isinstance(data, bool):
-        return data
-    if isinstance(data, int):
-        if data not in _INT64:
-            raise ValueError(f"the integer {data} does not fit into 64 bits.")
-        return int(data)
-    if isinstance(data, str):
-        return _plain(str(data))
-    if isinstance(data, float):
-        return float(data)
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    raise TypeError(f"{data!r} of type {kind.__name__} is neither JSON-like data, a datetime nor bytes.")
+            key = str(key)  # a subclass of str becomes its base
+        if not key.isascii():
+            key.encode("utf-8")
+        kind = type(value)
+        if kind in _AS_IT_IS or (kind is str and value.isascii()):
+            copied[key] = value
+        else:
+            copied[key] = _plain(value)
+    return copied
+
+
+def _sequence(data: Iterable[Any]) -> list[Any]:
+    return [_plain(item) for item in data]
+
+
+def _text(data: str) -> str:
+    data.encode("utf-8")
+    return data
+
+
+def _integer(data: int) -> int:
+    if data not in _INT64:
+        raise ValueError(f"the integer {data} does not fit into 64 bits.")
+    return data
+
+
+def _converted(data: Any) -> Any:
+    """Convert subclasses and relatives of the plain kinds."""
+    for base, convert in _BASES:
+        if isinstance(data, base):
+            return _plain(convert(data))
+    raise TypeError(f"{data!r} of type {type(data).__name__} is neither JSON-like data, a datetime nor bytes.")
+
+
+_AS_IT_IS = frozenset({float, bool, type(None), bytes})
+_COPIES: dict[type, Callable[[Any], Any]] = {
+    str: _text,
+    int: _integer,
+    datetime: utc,
+    dict: _mapping,
+    list: _sequence,
+    tuple: _sequence,
+}
+_BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (Mapping, dict),
+    ((list, tuple), list),
+    (datetime, utc),
+    (str, str),
+    (int, int),
+    (float, float),
+    ((bytes, bytearray, memoryview), bytes),
+)
