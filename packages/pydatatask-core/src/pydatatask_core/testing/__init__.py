@@ -11,15 +11,46 @@ pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in ("blobs", "cha
 
 # The suites must be imported after pytest was told to explain their assertions.
 from .blobs import BlobRepositoryTests  # noqa: E402
+from .blocking import blocking_forbidden  # noqa: E402
+from .faults import (  # noqa: E402
+    Cancel,
+    Fail,
+    Fault,
+    Faults,
+    FaultyBlobRepository,
+    FaultyMetadataRepository,
+    FaultyRepository,
+    Hold,
+    Kill,
+    always,
+    faulty,
+    nth,
+)
 from .metadata import MetadataRepositoryTests  # noqa: E402
 from .repositories import RepositoryTests  # noqa: E402
+from .state import RepositoryMachine, repository_machine  # noqa: E402
 from .values import as_stored, json_like, same  # noqa: E402
 
 __all__ = [
     "BlobRepositoryTests",
+    "Cancel",
+    "Fail",
+    "Fault",
+    "Faults",
+    "FaultyBlobRepository",
+    "FaultyMetadataRepository",
+    "FaultyRepository",
+    "Hold",
+    "Kill",
     "MetadataRepositoryTests",
+    "RepositoryMachine",
     "RepositoryTests",
+    "always",
     "as_stored",
+    "blocking_forbidden",
+    "faulty",
     "json_like",
+    "nth",
+    "repository_machine",
     "same",
 ]
