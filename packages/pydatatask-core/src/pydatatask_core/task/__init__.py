@@ -1,0 +1,1 @@
+"""Tasks: one phase of computation, run once for each job."""
