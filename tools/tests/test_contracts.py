@@ -35,6 +35,7 @@ BREACHES = [
     ("The conformance suites import the core and test tools", "pydatatask_core.testing", "moto"),
     ("Nothing that runs imports the conformance suites", "pydatatask_core.session", "pydatatask_core.testing"),
     ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.readiness", "asyncio"),
+    ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.graph", "pathlib"),
     (
         "The filesystem repositories import the core and their SDKs",
         "pydatatask_repos_filesystem",
