@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,15 +16,13 @@ from blockbuster import blockbuster_ctx
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from s3_server import Server, running
+from s3_server import MakeClient, Server, running
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 _session = get_session()
 _numbers = itertools.count()
-
-MakeClient = Callable[..., AbstractAsyncContextManager["S3Client"]]
 
 
 @pytest.fixture(scope="session")

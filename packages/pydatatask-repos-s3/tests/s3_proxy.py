@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections: what a client meets when the network fails in the middle of an answer."""
+"""A TCP proxy that spoils answers: what a client meets when the network fails in the middle of one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,32 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import Self
+from typing import Literal, Self
+
+from attrs import field, frozen
 
 
-class CuttingProxy:
+@frozen
+class Fault:
+    """What happens to one connection, so many bytes into the body of the answer."""
+
+    after: int
+    kind: Literal["cut", "hold", "flip"] = "cut"
+    """Reset the connection; wait for :attr:`go_on`; or spoil the next byte and go on."""
+    go_on: asyncio.Event = field(factory=asyncio.Event)
+
+
+class FaultyProxy:
     """Listens on the loopback interface while entered, and passes each connection on to a port of it.
 
-    :attr:`cuts` is the plan: the n-th connection from now is reset after that many bytes from the server, or not if
-    the number is None or the plan is at its end.
+    :attr:`faults` is the plan: the first is for the next connection, None for none, and so is its end.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._tasks: set[asyncio.Task[None]] = set()
-        self.cuts: deque[int | None] = deque()
+        self._writers: list[asyncio.StreamWriter] = []
+        self.faults: deque[Fault | None] = deque()
         self.accepted = 0
         """Connections so far."""
 
@@ -33,42 +45,57 @@ class CuttingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        cut = self.cuts.popleft() if self.cuts else None
-        task = asyncio.create_task(self._serve(reader, writer, cut))
+        self._writers.append(writer)
+        fault = self.faults.popleft() if self.faults else None
+        task = asyncio.create_task(self._serve(reader, writer, fault))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int | None) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        requests = asyncio.create_task(_pump(reader, up_writer, None))
+        self._writers.append(up_writer)
+        request = asyncio.create_task(_pass(reader, up_writer))
         try:
-            if await _pump(up_reader, writer, cut):
-                _reset(writer)
+            if fault is not None:
+                await _spoil(up_reader, writer, fault)
+            await _pass(up_reader, writer)
         except ConnectionError:
             _reset(writer)
         finally:
-            requests.cancel()
-            await asyncio.gather(requests, return_exceptions=True)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
             for each in (writer, up_writer):
                 each.close()
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None) -> bool:
-    """Pass bytes on until the end, or until ``limit``; tell whether the limit was met."""
-    passed = 0
+async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     while data := await source.read(65536):
-        if limit is not None and passed + len(data) > limit:
-            sink.write(data[: limit - passed])
-            await sink.drain()
-            return True
         sink.write(data)
         await sink.drain()
-        passed += len(data)
-    return False
+
+
+async def _spoil(source: asyncio.StreamReader, sink: asyncio.StreamWriter, fault: Fault) -> None:
+    """Pass the answer on until the fault, and have it happen."""
+    sink.write(await source.readuntil(b"\r\n\r\n"))
+    left = fault.after
+    while left and (data := await source.read(min(left, 65536))):
+        sink.write(data)
+        await sink.drain()
+        left -= len(data)
+    if fault.kind == "cut":
+        raise ConnectionResetError
+    if fault.kind == "hold":
+        await fault.go_on.wait()
+    else:
+        (byte,) = await source.readexactly(1)
+        sink.write(bytes([byte ^ 0xFF]))
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

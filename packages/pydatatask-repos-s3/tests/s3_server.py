@@ -13,14 +13,18 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from types_aiobotocore_s3 import S3Client
+
+MakeClient = Callable[..., AbstractAsyncContextManager["S3Client"]]
+"""Makes a client of the server; arguments replace those that it makes clients with."""
 
 ACCOUNT = "123456789012"
 OWN = "own"

@@ -169,7 +169,7 @@ def _detail(error: Exception) -> str:
     if isinstance(error, ClientError):
         message = str(error.response.get("Error", {}).get("Message", ""))
         detail = f"{error_code(error)}: {message}".strip(": .")
-    elif isinstance(error, _CREDENTIALS | ParamValidationError):
+    elif isinstance(error, (*_CREDENTIALS, ParamValidationError)):
         detail = str(error).strip(" .")
     elif isinstance(error, BotoCoreError):
         # Its own text repeats the request's URL; what the transport said is under it.
