@@ -1,1 +1,84 @@
-"""Data pipelines over any store and any machine."""
+"""Data pipelines over any store and any machine.
+
+Everything here comes from the members of the project, each of which is loaded when one of its names is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._exports import HOME, load
+
+if TYPE_CHECKING:
+    from pydatatask_core import (
+        Added as Added,
+        AggregateAndRepository as AggregateAndRepository,
+        AggregateOrRepository as AggregateOrRepository,
+        BlobRepository as BlobRepository,
+        BlockingRepository as BlockingRepository,
+        ChangeSource as ChangeSource,
+        ConfigurationError as ConfigurationError,
+        ConflictError as ConflictError,
+        ExecutorTask as ExecutorTask,
+        FunctionTask as FunctionTask,
+        InProcessBlobRepository as InProcessBlobRepository,
+        InProcessMetadataRepository as InProcessMetadataRepository,
+        InProcessSyncTask as InProcessSyncTask,
+        JobIdError as JobIdError,
+        KeyEvent as KeyEvent,
+        Link as Link,
+        LockHeldError as LockHeldError,
+        MalformedValueError as MalformedValueError,
+        MapRepository as MapRepository,
+        MetadataRepository as MetadataRepository,
+        MissingJobError as MissingJobError,
+        Pipeline as Pipeline,
+        PydatataskError as PydatataskError,
+        RelatedBlobRepository as RelatedBlobRepository,
+        RelatedItemRepository as RelatedItemRepository,
+        RelatedMetadataRepository as RelatedMetadataRepository,
+        Removed as Removed,
+        Repository as Repository,
+        Resource as Resource,
+        ResourceManager as ResourceManager,
+        Resources as Resources,
+        Resync as Resync,
+        Retries as Retries,
+        RunRecord as RunRecord,
+        RunTask as RunTask,
+        Session as Session,
+        SessionClosedError as SessionClosedError,
+        SiteUnavailableError as SiteUnavailableError,
+        StoreCredentialsError as StoreCredentialsError,
+        StoreFullError as StoreFullError,
+        StorePermissionError as StorePermissionError,
+        StoreUnavailableError as StoreUnavailableError,
+        StreamRepository as StreamRepository,
+        Task as Task,
+        TemplateError as TemplateError,
+    )
+    from pydatatask_repos_filesystem import (
+        DirectoryRepository as DirectoryRepository,
+        FileRepository as FileRepository,
+        JsonMetadataFileRepository as JsonMetadataFileRepository,
+        YamlMetadataFileRepository as YamlMetadataFileRepository,
+    )
+    from pydatatask_repos_s3 import (
+        JsonMetadataS3Repository as JsonMetadataS3Repository,
+        S3BucketInfo as S3BucketInfo,
+        S3BucketRepository as S3BucketRepository,
+        YamlMetadataS3Repository as YamlMetadataS3Repository,
+    )
+
+__all__ = sorted(HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that is there
+
+    def __getattr__(name: str) -> object:
+        value = globals()[name] = load(name)
+        return value

@@ -1,0 +1,91 @@
+"""Which member each name of this package comes from, and how it is fetched when it is first used.
+
+A member, and the library that it stands on, costs nothing until then.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__all__ = ["HOME", "load"]
+
+HOME = {
+    "Added": "pydatatask_core",
+    "AggregateAndRepository": "pydatatask_core",
+    "AggregateOrRepository": "pydatatask_core",
+    "BlobRepository": "pydatatask_core",
+    "BlockingRepository": "pydatatask_core",
+    "ChangeSource": "pydatatask_core",
+    "ConfigurationError": "pydatatask_core",
+    "ConflictError": "pydatatask_core",
+    "DirectoryRepository": "pydatatask_repos_filesystem",
+    "ExecutorTask": "pydatatask_core",
+    "FileRepository": "pydatatask_repos_filesystem",
+    "FunctionTask": "pydatatask_core",
+    "InProcessBlobRepository": "pydatatask_core",
+    "InProcessMetadataRepository": "pydatatask_core",
+    "InProcessSyncTask": "pydatatask_core",
+    "JobIdError": "pydatatask_core",
+    "JsonMetadataFileRepository": "pydatatask_repos_filesystem",
+    "JsonMetadataS3Repository": "pydatatask_repos_s3",
+    "KeyEvent": "pydatatask_core",
+    "Link": "pydatatask_core",
+    "LockHeldError": "pydatatask_core",
+    "MalformedValueError": "pydatatask_core",
+    "MapRepository": "pydatatask_core",
+    "MetadataRepository": "pydatatask_core",
+    "MissingJobError": "pydatatask_core",
+    "Pipeline": "pydatatask_core",
+    "PydatataskError": "pydatatask_core",
+    "RelatedBlobRepository": "pydatatask_core",
+    "RelatedItemRepository": "pydatatask_core",
+    "RelatedMetadataRepository": "pydatatask_core",
+    "Removed": "pydatatask_core",
+    "Repository": "pydatatask_core",
+    "Resource": "pydatatask_core",
+    "ResourceManager": "pydatatask_core",
+    "Resources": "pydatatask_core",
+    "Resync": "pydatatask_core",
+    "Retries": "pydatatask_core",
+    "RunRecord": "pydatatask_core",
+    "RunTask": "pydatatask_core",
+    "S3BucketInfo": "pydatatask_repos_s3",
+    "S3BucketRepository": "pydatatask_repos_s3",
+    "Session": "pydatatask_core",
+    "SessionClosedError": "pydatatask_core",
+    "SiteUnavailableError": "pydatatask_core",
+    "StoreCredentialsError": "pydatatask_core",
+    "StoreFullError": "pydatatask_core",
+    "StorePermissionError": "pydatatask_core",
+    "StoreUnavailableError": "pydatatask_core",
+    "StreamRepository": "pydatatask_core",
+    "Task": "pydatatask_core",
+    "TemplateError": "pydatatask_core",
+    "YamlMetadataFileRepository": "pydatatask_repos_filesystem",
+    "YamlMetadataS3Repository": "pydatatask_repos_s3",
+}
+"""Every name of this package, and the module that it is taken from."""
+
+
+def load(name: str) -> object:
+    """Fetch what a name stands for.
+
+    :raises AttributeError: if this package has no such name.
+    :raises ModuleNotFoundError: if the member that has it is not installed. Names the package to install.
+    """
+    module = HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'pydatatask' has no attribute {name!r}")
+    try:
+        home = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        # An AttributeError would lose its message: 'from pydatatask import' replaces it by one that names no package.
+        package = module.replace("_", "-")
+        raise ModuleNotFoundError(
+            f"pydatatask.{name} is in the package {package}, which is not installed. "
+            f"Install it: python -m pip install {package}",
+            name=module,
+        ) from None
+    return getattr(home, name)
