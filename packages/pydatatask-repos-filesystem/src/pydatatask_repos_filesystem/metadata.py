@@ -1,0 +1,108 @@
+"""Structured data in files: encoded and written, or read and decoded, in one trip to a worker thread."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from pydatatask_core.job import check_job
+from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRepository, YamlMetadataRepository
+from pydatatask_core.repository.value import plain
+from typing_extensions import override
+
+from .draft import read_whole, write_whole
+from .files import FileRepository
+from .folder import Change
+
+__all__ = ["JsonMetadataFileRepository", "YamlMetadataFileRepository"]
+
+_AT_ONCE = 100
+"""Values that are read in one trip by :meth:`info_all`."""
+
+
+class _MetadataFileRepository(EncodedRepository, FileRepository):
+    """Files that hold structured data, readable and writable as files too. An absent job has no info."""
+
+    @override
+    async def info(self, job: str, /) -> Any:
+        """Give the job's data.
+
+        :raises MissingJobError: if there is no such job.
+        :raises MalformedValueError: if the file cannot be read as data. Names repository and job.
+        """
+        check_job(job)
+        return await self._errands.ask("read", job, lambda: self._load(job))
+
+    @override
+    async def dump(self, job: str, data: Any, /) -> None:
+        check_job(job)
+        data = plain(data, job, self)
+
+        def store() -> Change:
+            return write_whole(self._folder, job, self.codec.write(data, job, self))
+
+        await self._errands.publish(job, store)
+
+    @override
+    async def info_all(self) -> dict[str, Any]:
+        infos: dict[str, Any] = {}
+        async for page in self.pages():
+            for start in range(0, len(page), _AT_ONCE):
+                load = partial(self._load_all, page[start : start + _AT_ONCE])
+                infos.update(await self._errands.ask("read", None, load, long=True))
+        return infos
+
+    @override
+    async def load_bytes(self, job: str, /) -> bytes:
+        return await self._errands.ask("read", job, lambda: read_whole(self._folder, job))
+
+    @override
+    async def store_bytes(self, job: str, raw: bytes, /) -> None:
+        await self._errands.publish(job, lambda: write_whole(self._folder, job, raw))
+
+    def _load(self, job: str) -> Any:
+        return self.codec.read(read_whole(self._folder, job), job, self)
+
+    def _load_all(self, jobs: list[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for job in jobs:
+            try:
+                found[job] = self._load(job)
+            except FileNotFoundError:
+                continue  # deleted since it was listed
+        return found
+
+
+class YamlMetadataFileRepository(_MetadataFileRepository, YamlMetadataRepository):
+    """Each job is a YAML file in the folder ``basedir``. An absent job has no info: :class:`MissingJobError`.
+
+    All else is as in :class:`FileRepository`, which this also is.
+    """
+
+    def __init__(
+        self,
+        basedir: str | os.PathLike[str],
+        extension: str = ".yaml",
+        case_insensitive: bool = False,
+        *,
+        durable: bool = False,
+    ) -> None:
+        super().__init__(basedir, extension, case_insensitive, durable=durable)
+
+
+class JsonMetadataFileRepository(_MetadataFileRepository, JsonMetadataRepository):
+    """Each job is a JSON file in the folder ``basedir``. An absent job has no info: :class:`MissingJobError`.
+
+    All else is as in :class:`FileRepository`, which this also is.
+    """
+
+    def __init__(
+        self,
+        basedir: str | os.PathLike[str],
+        extension: str = ".json",
+        case_insensitive: bool = False,
+        *,
+        durable: bool = False,
+    ) -> None:
+        super().__init__(basedir, extension, case_insensitive, durable=durable)
