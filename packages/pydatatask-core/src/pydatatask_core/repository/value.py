@@ -27,7 +27,7 @@ def plain(data: Any, job: str, repo: object) -> Any:
     """
     try:
         return _plain(data)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MalformedValueError(f"Cannot store job {job!r} in {repo!r}: {error}") from None
     except RecursionError:
         raise MalformedValueError(
@@ -55,8 +55,8 @@ def _mapping(data: Mapping[Any, Any]) -> dict[str, Any]:
     for key, value in data.items():
         if type(key) is not str:
             if not isinstance(key, str):
-                raise TypeError(f"mapping keys must be strings, and {key!r} is not.")
-            key = str(key)  # a subclass of str becomes its base
+                raise TypeError(f"mapping keys must be strings, and one is of type {type(key).__name__}.")
+            key = str.__str__(key)  # str() of an enum's member is its name
         if not key.isascii():
             key.encode("utf-8")
         kind = type(value)
@@ -87,7 +87,8 @@ def _converted(data: Any) -> Any:
     for base, convert in _BASES:
         if isinstance(data, base):
             return _plain(convert(data))
-    raise TypeError(f"{data!r} of type {type(data).__name__} is neither JSON-like data, a datetime nor bytes.")
+    # The value itself may be a secret.
+    raise TypeError(f"a value of type {type(data).__name__} is neither JSON-like data, a datetime nor bytes.")
 
 
 _AS_IT_IS = frozenset({float, bool, type(None), bytes})
@@ -102,8 +103,9 @@ _COPIES: dict[type, Callable[[Any], Any]] = {
 _BASES: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (Mapping, dict),
     ((list, tuple), list),
-    (datetime, utc),
-    (str, str),
+    # Methods of a subclass of datetime give that subclass again.
+    (datetime, lambda moment: datetime.combine(moment.date(), moment.timetz())),
+    (str, str.__str__),
     (int, int),
     (float, float),
     ((bytes, bytearray, memoryview), bytes),
