@@ -79,7 +79,7 @@ async def compare(amount: int, ours: Run, bare: Run) -> dict[str, float | int | 
     for repeat in range(REPEATS):
         for run in (ours, bare):
             times[run].append(await measured(run))
-            sys.stderr.write(f"  {run.__qualname__} {repeat + 1}/{REPEATS}: {times[run][-1]:.3f} s\n")
+            sys.stderr.write(f"  {run.__name__} {repeat + 1}/{REPEATS}: {times[run][-1]:.3f} s\n")
     our_time, bare_time = statistics.median(times[ours]), statistics.median(times[bare])
     return {
         "amount": amount,

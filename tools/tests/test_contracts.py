@@ -37,11 +37,11 @@ BREACHES = [
     ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.readiness", "asyncio"),
     ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.graph", "pathlib"),
     (
-        "The filesystem repositories import the core and their SDKs",
+        "The filesystem repositories import the core and their SDK",
         "pydatatask_repos_filesystem",
         "pydatatask_repos_s3",
     ),
-    ("The filesystem repositories import the core and their SDKs", "pydatatask_repos_filesystem", "aiobotocore"),
+    ("The filesystem repositories import the core and their SDK", "pydatatask_repos_filesystem", "aiobotocore"),
     ("The S3 repositories import the core and their SDK", "pydatatask_repos_s3", "pydatatask_cli"),
     ("The S3 repositories import the core and their SDK", "pydatatask_repos_s3", "boto3"),
     (
