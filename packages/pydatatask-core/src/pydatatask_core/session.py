@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
@@ -48,12 +48,15 @@ class Resource(Generic[T]):
 
         :raises ConfigurationError: if it does not yield exactly once.
         """
-        generator = self._factory()
-        if not isinstance(generator, AsyncGenerator):
+        made: object = self._factory()
+        if isinstance(made, Coroutine):
+            made.close()
+        if not isinstance(made, AsyncGenerator):
             raise ConfigurationError(
                 f"Session resource {self.name!r} is no async generator function. "
                 "Write it as 'async def' with exactly one 'yield'."
             )
+        generator: AsyncGenerator[T, None] = made
         try:
             live = await anext(generator)
         except StopAsyncIteration:
@@ -74,23 +77,36 @@ class _Scope:
 
     def __init__(self) -> None:
         self.live: dict[object, object] = {}
-        self.opened: list[tuple[str, AbstractAsyncContextManager[object]]] = []
+        self.opened: list[tuple[Resource[object], AbstractAsyncContextManager[object]]] = []
 
     async def enter(self, resource: Resource[T]) -> None:
         context = resource.opened()
         self.live[resource] = await context.__aenter__()
-        self.opened.append((resource.name, context))
+        self.opened.append((resource, context))
 
     async def close(self) -> list[BaseException]:
         failures: list[BaseException] = []
         while self.opened:
-            name, context = self.opened.pop()
+            resource, context = self.opened.pop()
             try:
                 await context.__aexit__(None, None, None)
             except BaseException as error:  # noqa: BLE001  # collected; the caller raises all of them
-                error.add_note(f"while closing session resource {name!r}")
+                error.add_note(f"while closing session resource {resource.name!r}")
                 failures.append(error)
+            self.live.pop(resource, None)
         return failures
+
+
+def _all_of(message: str, errors: list[BaseException]) -> BaseException:
+    """Make one error of several. A cancellation stays one, or its task would not count as cancelled."""
+    cancelled = [error for error in errors if isinstance(error, asyncio.CancelledError)]
+    others = [error for error in errors if not isinstance(error, asyncio.CancelledError)]
+    group = BaseExceptionGroup(message, others) if others else None
+    if not cancelled:
+        assert group is not None
+        return group
+    cancelled[0].__cause__ = group
+    return cancelled[0]
 
 
 class Session:
@@ -138,11 +154,12 @@ class Session:
         except BaseException as error:
             failures = await scope.close()
             del self._scopes[loop]
-            if failures:
-                raise BaseExceptionGroup(
-                    "Opening the session failed, and so did closing it", [error, *failures]
-                ) from None
-            raise
+            if not failures:
+                raise
+            failed = _all_of("Opening the session failed, and so did closing it", [error, *failures])
+            # It holds the error already, or is the error.
+            failed.__suppress_context__ = True
+            raise failed  # noqa: B904  # as said
 
     async def ensure(self, resources: Collection[object]) -> None:
         """Open those of ``resources`` that are not open yet on the running event loop.
@@ -173,13 +190,8 @@ class Session:
             return
         failures = await scope.close()
         self._scopes.pop(loop, None)
-        cancelled = [error for error in failures if isinstance(error, asyncio.CancelledError)]
-        others = [error for error in failures if not isinstance(error, asyncio.CancelledError)]
-        group = BaseExceptionGroup("Closing the session failed", others) if others else None
-        if cancelled:
-            raise cancelled[0] from group
-        if group is not None:
-            raise group
+        if failures:
+            raise _all_of("Closing the session failed", failures)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -85,11 +85,21 @@ class Channel:
         loop = asyncio.get_running_loop()
         thread = threading.get_ident()
 
+        def deliver(event: KeyEvent) -> None:
+            # What another thread announced may arrive after the block ended.
+            if listener in self._listeners:
+                callback(event)
+
         def listener(event: KeyEvent) -> None:
             if threading.get_ident() == thread:
                 callback(event)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(callback, event)
+                return
+            try:
+                loop.call_soon_threadsafe(deliver, event)
+            except RuntimeError:
+                # The announcement was made already; a listener whose loop is gone must not fail it.
+                if not loop.is_closed():
+                    raise
 
         with self._lock:
             self._listeners = (*self._listeners, listener)
