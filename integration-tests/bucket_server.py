@@ -1,0 +1,132 @@
+"""moto's S3 server in a process of its own, and a way into its buckets that shares no code with the repositories.
+
+Run as a program it serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ACCOUNT = "123456789012"
+USERS = {"owner": "*", "stranger": "own-*"}
+"""Who knows a server that checks credentials, and the buckets that each may use."""
+
+
+@frozen
+class User:
+    key: str
+    secret: str = field(repr=False)
+
+
+@define
+class BucketServer:
+    url: str
+    users: Mapping[str, User]
+
+    def environment(self, user: str = "owner") -> dict[str, str]:
+        """What the quickstart pipeline reads to find its bucket."""
+        known = self.users[user]
+        return {"BUCKET_ENDPOINT": self.url, "BUCKET_USERNAME": known.key, "BUCKET_PASSWORD": known.secret}
+
+    def reset(self) -> None:
+        """Forget all buckets."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+
+    def put(self, bucket: str, objects: Mapping[str, bytes]) -> None:
+        """Store objects, and make the bucket if it is missing."""
+        with self._client() as client:
+            client.create_bucket(Bucket=bucket)
+            for key, body in objects.items():
+                client.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Give an object's bytes."""
+        with self._client() as client:
+            body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return body
+
+    def keys(self, bucket: str) -> set[str]:
+        """Give the keys of up to a thousand objects."""
+        with self._client() as client:
+            return {found["Key"] for found in client.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        import botocore.session  # type: ignore[import-untyped]  # it has no type information
+
+        owner = self.users["owner"]
+        client = botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=owner.key,
+            aws_secret_access_key=owner.secret,
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def serving(*, strict: bool = False) -> Iterator[BucketServer]:
+    """Run a server on a free port of the loopback interface until the block ends.
+
+    A strict one checks credentials and permissions.
+    """
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "unused", "AWS_SECRET_ACCESS_KEY": "unused"}
+    if strict:
+        environment["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"
+    process = subprocess.Popen(
+        [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            # Written once the port is open; the end of the file if the server died instead.
+            told = json.loads(process.stdout.readline())
+            yield BucketServer(told["url"], {name: User(*keys) for name, keys in told["users"].items()})
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def main() -> None:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    users = dict(_make_users())
+    print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}", "users": users}), flush=True)
+    server.serve_forever()
+
+
+def _make_users() -> Iterable[tuple[str, tuple[str, str]]]:
+    from moto.iam.models import iam_backends
+
+    iam = iam_backends[ACCOUNT]["aws"]
+    for user, buckets in USERS.items():
+        policy = {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws:s3:::{buckets}"}
+        iam.create_user("us-east-1", user)
+        iam.put_user_policy(user, "buckets", json.dumps({"Version": "2012-10-17", "Statement": [policy]}))
+        made = iam.create_access_key(user)
+        yield user, (made.access_key_id, made.secret_access_key)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The servers that whole pipelines run against."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The modules beside the tests are no package, because the tests of all members are collected together.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bucket_server import BucketServer, serving
+from programs import EXAMPLE
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[BucketServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server: BucketServer) -> BucketServer:
+    """A server without buckets, which takes any credentials."""
+    _server.reset()
+    return _server
+
+
+@pytest.fixture(scope="session")
+def strict_server() -> Iterator[BucketServer]:
+    """A server that checks credentials and permissions."""
+    with serving(strict=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def books() -> dict[str, str]:
+    """The texts of the example, by job."""
+    return {file.stem: file.read_text() for file in sorted(EXAMPLE.glob("books/*.txt"))}

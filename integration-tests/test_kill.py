@@ -1,0 +1,137 @@
+"""A controller killed at any instant and started again: nothing is lost or done twice, and no half value is seen."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from programs import pipeline_file, run, started, wait_until
+
+COPIES = pipeline_file("copies")
+PIECES, PIECE = 40, 8192
+JOBS_PER_KILL = 10
+"""Each is started twice, by two tasks, so that a kill after at most 15 starts always finds work under way."""
+
+Run = tuple[str, str]
+"""A task's name and a job."""
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.campaign)])
+def test_killed_at_random_instants_and_started_again(tmp_path: Path, kills: int) -> None:
+    chance = random.Random(kills)
+    jobs = [f"job-{number}" for number in range(kills * JOBS_PER_KILL)]
+    make_inputs(tmp_path, jobs)
+
+    with watched(tmp_path) as halves:
+        for _ in range(kills):
+            before, done = starts_in(tmp_path), done_in(tmp_path)
+            live_until_killed(tmp_path, chance)
+            audit(starts_in(tmp_path)[len(before) :], done)
+        before, done = starts_in(tmp_path), done_in(tmp_path)
+        ended = run(COPIES, "run", cwd=tmp_path)
+        audit(starts_in(tmp_path)[len(before) :], done)
+
+    assert ended.code == 0, ended.err
+    assert halves == []
+    assert done_in(tmp_path) == {(task, job) for task in ("copy", "fold") for job in jobs}
+    for job in jobs:
+        assert copy_is_whole(tmp_path / "copies" / f"{job}.txt")
+        assert folder_is_whole(tmp_path / "folders" / job)
+
+
+def live_until_killed(folder: Path, chance: random.Random) -> None:
+    """Start a controller and kill it at a random instant, most often while work is under way."""
+    before = len(starts_in(folder))
+    with started(COPIES, "run", cwd=folder) as controller:
+        if chance.random() < 0.1:
+            # Now and then before anything was started.
+            time.sleep(chance.uniform(0, 0.5))
+        else:
+            starts = before + chance.randint(1, 15)
+            wait_until(lambda: len(starts_in(folder)) >= starts, f"{starts - before} runs were started", controller)
+            time.sleep(chance.uniform(0, 0.02))
+        controller.send_signal(signal.SIGKILL)
+        controller.wait()
+
+
+def audit(starts: list[Run], done: set[Run]) -> None:
+    """In one life of a controller nothing is started twice, and nothing that was done before."""
+    twice = [run for run, times in Counter(starts).items() if times > 1]
+    assert not twice, f"started twice by one controller: {twice}"
+    assert not done & set(starts), "started again although it was done"
+
+
+def make_inputs(folder: Path, jobs: list[str]) -> None:
+    (folder / "inputs").mkdir()
+    for job in jobs:
+        (folder / "inputs" / f"{job}.txt").touch()
+
+
+def starts_in(folder: Path) -> list[Run]:
+    """Give what was started so far, in order."""
+    log = folder / "starts.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(task, job) for task, _, job in (line.partition(" ") for line in lines)]
+
+
+def done_in(folder: Path) -> set[Run]:
+    return {(task, file.stem) for task in ("copy", "fold") for file in folder.glob(f"{task}_done/[!.]*.yaml")}
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[list[Path]]:
+    """Read each value as soon as its key appears, from a thread, and collect those that were not whole then."""
+    halves: list[Path] = []
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(folder, halves, stop))
+    watcher.start()
+    try:
+        yield halves
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _watch(folder: Path, halves: list[Path], stop: threading.Event) -> None:
+    checks = {
+        "copies": copy_is_whole,
+        "folders": folder_is_whole,
+        "copy_done": record_is_whole,
+        "fold_done": record_is_whole,
+    }
+    seen: set[Path] = set()
+    last = False
+    while not last:
+        # Once more after the end, for what appeared since the last look.
+        last = stop.wait(0.001)
+        for name, is_whole in checks.items():
+            for value in set(folder.glob(f"{name}/[!.]*")) - seen:
+                seen.add(value)
+                if not is_whole(value):
+                    halves.append(value)
+
+
+def copy_is_whole(file: Path) -> bool:
+    return file.read_text() == "".join(piece(file.stem, number) for number in range(PIECES))
+
+
+def folder_is_whole(folder: Path) -> bool:
+    found = {file.name: file.read_text() for file in folder.iterdir()}
+    return found == {f"{number}.txt": piece(folder.name, number) for number in range(PIECES)}
+
+
+def record_is_whole(file: Path) -> bool:
+    record = yaml.safe_load(file.read_text())
+    return isinstance(record, dict) and record["result"] == "success" and record["end_time"] >= record["start_time"]
+
+
+def piece(job: str, number: int) -> str:
+    return f"{job} {number} ".ljust(PIECE - 1, ".") + "\n"
