@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .alone import alone
 from .members import Member, members
-from .steps import ROOT, Step, perform
+from .steps import Step, perform
 from .wheels import Wheels
 from .workspace import contracts, integration, style, tools_tests, types, unit_tests
 
@@ -32,7 +32,7 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
 
 def fast_steps(chosen: Sequence[Member]) -> list[Step]:
     """What the inner loop checks."""
-    folders = [ROOT] if len(chosen) > 1 else [chosen[0].folder]
+    folders = [Path()] if len(chosen) > 1 else [chosen[0].folder]
     return [*style(folders), types(chosen), contracts(), unit_tests(chosen, "not campaign and not slow")]
 
 
@@ -44,7 +44,7 @@ def member_steps(uv: Path, member: Member, marks: str) -> list[Step]:
 def all_steps(uv: Path, chosen: Sequence[Member], marks: str, folder: Path) -> list[Step]:
     """Everything."""
     return [
-        *style([ROOT]),
+        *style([Path()]),
         types(chosen),
         contracts(),
         tools_tests(),

@@ -30,7 +30,7 @@ def alone(uv: Path, member: Member, marks: str) -> Step:
         run(python, "-I", Path(__file__).with_name("import_all.py"), member.module)
 
         run(*sync, "--group", "test", env=environment)
-        mypy = (python, "-m", "mypy", "--pretty", "--cache-dir", home / "mypy")
+        mypy = (python.with_name("mypy"), "--pretty", "--cache-dir", home / "mypy")
         run(*mypy, member.folder / "src")
         run(*mypy, member.tests)
         run_tests(python, "-m", marks, member.tests)

@@ -76,4 +76,4 @@ def _tool(name: str) -> Path:
     return PYTHON.parent / name
 
 
-_MYPY = (PYTHON, "-m", "mypy", "--pretty")
+_MYPY = (_tool("mypy"), "--pretty")
