@@ -1,1 +1,5 @@
 """The pydatatask command."""
+
+from .app import main
+
+__all__ = ["main"]

@@ -1,0 +1,117 @@
+"""Where text goes: data to standard output, narration to standard error.
+
+Rich is imported only by what draws, so that ``--help`` and completion are quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from .errors import ReaderGoneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "console",
+    "document",
+    "flush",
+    "is_terminal",
+    "line",
+    "narrate",
+    "raw",
+    "record",
+]
+
+SCHEMA_VERSION = 1
+"""Of every JSON document and JSON line that the verbs print."""
+
+
+def line(text: str = "") -> None:
+    """Print one line of data."""
+    _write(sys.stdout, f"{text}\n")
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print many lines of data."""
+    text = "\n".join(texts)
+    if text:
+        _write(sys.stdout, f"{text}\n")
+
+
+def raw(data: bytes) -> None:
+    """Print bytes as they are."""
+    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
+def document(data: Mapping[str, Any]) -> None:
+    """Print one JSON document."""
+    _write(sys.stdout, f"{_encode({'schema_version': SCHEMA_VERSION, **data}, indent=2)}\n")
+
+
+def record(data: Mapping[str, Any]) -> None:
+    """Print one JSON line."""
+    _write(sys.stdout, f"{_encode({'schema_version': SCHEMA_VERSION, **data})}\n")
+
+
+def narrate(text: str) -> None:
+    """Tell the user something that is not data. If nobody can read it any more, that is no reason to stop."""
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  # the one place that narrates
+    except OSError:
+        return
+
+
+def flush() -> None:
+    """Hand over what was printed.
+
+    :raises ReaderGoneError: if nobody reads it any more.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether somebody looks at a stream."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give rich's console on a standard stream. It obeys NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
+def _encode(data: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(data, default=_plain, indent=indent)
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: moments as ISO 8601, bytes as text where they are, the rest as it shows itself."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

@@ -1,0 +1,215 @@
+"""What a run tells: each failure as it happens, now and then how far it is, and in the end what it did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from attrs import frozen
+from pydatatask_core.pipeline.controller import Controller
+from pydatatask_core.pipeline.events import Event, Finished, Retrying
+from pydatatask_core.task.record import RunRecord
+
+from . import output
+
+__all__ = ["Progress", "TaskRow", "duration", "first_line", "ticking"]
+
+MOST_FAILURES = 50
+"""Failures of one task that are shown one by one."""
+
+QUIET = 10.0
+"""Seconds between two plain lines about how far a run is."""
+
+WINDOW = 10.0
+"""Seconds over which a rate is measured."""
+
+
+@frozen
+class TaskRow:
+    """How far one task is, now."""
+
+    name: str
+    ready: int
+    live: int
+    retrying: int
+    done: int
+    failed: int
+    rate: float
+    """Runs that ended per second, lately."""
+
+
+class Progress:
+    """Observes one run, and knows what to tell of it."""
+
+    def __init__(self, controller: Callable[[], Controller | None]) -> None:
+        """``controller`` gives the run's controller as long as it runs."""
+        self._controller = controller
+        self._failures: Counter[str] = Counter()
+        self._began = time.monotonic()
+        self._samples: deque[tuple[float, dict[str, int]]] = deque()
+        self._ready: dict[str, int] = {}
+        self._ready_due = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the controller. What it logs itself is not told again."""
+        kind = type(event)
+        if kind is Finished:
+            assert isinstance(event, Finished)
+            if event.record.result != "success":
+                self._tell_failure(event)
+        elif kind is Retrying:
+            assert isinstance(event, Retrying)
+            self._tell_retry(event)
+
+    def rows(self) -> list[TaskRow]:
+        """Tell how far each task is; nothing before the run has begun."""
+        controller = self._controller()
+        if controller is None:
+            return []
+        progress = controller.progress()
+        rates = self._rates({task.name: task.succeeded + task.failed for task in progress})
+        ready = self._count_ready(controller)
+        return [
+            TaskRow(
+                task.name,
+                # Jobs that run or wait for their retry are ready as well, as far as their stores tell.
+                max(ready.get(task.name, 0) - task.live - task.waiting, 0),
+                task.live,
+                task.waiting,
+                task.succeeded,
+                task.failed + task.could_not_start,
+                rates.get(task.name, 0.0),
+            )
+            for task in progress
+        ]
+
+    def _count_ready(self, controller: Controller) -> dict[str, int]:
+        """Count ready jobs, which takes a pass over all of them, for at most a twentieth of the time."""
+        began = time.monotonic()
+        if began >= self._ready_due:
+            readiness = controller.readiness
+            self._ready = dict(zip(readiness.tasks, readiness.ready_counts(), strict=True))
+            self._ready_due = began + 20 * (time.monotonic() - began)
+        return self._ready
+
+    def _rates(self, ended: dict[str, int]) -> dict[str, float]:
+        now = time.monotonic()
+        self._samples.append((now, ended))
+        while len(self._samples) > 2 and self._samples[1][0] < now - WINDOW:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        passed = now - then
+        return {name: (count - before.get(name, 0)) / passed if passed else 0.0 for name, count in ended.items()}
+
+    def _tell_failure(self, event: Finished) -> None:
+        self._failures[event.task] += 1
+        shown = self._failures[event.task]
+        if shown <= MOST_FAILURES:
+            output.narrate(f"{event.task} {event.job}: {_ending(event.record)}")
+        if shown == MOST_FAILURES:
+            output.narrate(f"{event.task}: further failures are counted, and no longer shown one by one.")
+
+    def _tell_retry(self, event: Retrying) -> None:
+        self._failures[event.task] += 1
+        if self._failures[event.task] <= MOST_FAILURES:
+            output.narrate(
+                f"{event.task} {event.job}: attempt {event.record.attempt}: {_ending(event.record)}"
+                f" - next attempt in {duration(event.delay)}"
+            )
+
+    def summary(self, controller: Controller) -> list[str]:
+        """Say what the run did: a line for each task that did something, and what kept jobs from starting."""
+        told = [
+            _did(task.succeeded, task.failed, task.could_not_start, task.launched, task.name)
+            for task in controller.progress()
+            if task.launched or task.could_not_start
+        ]
+        if not told:
+            return ["Nothing to do."]
+        return [*told, f"Took {duration(self.elapsed)}."]
+
+
+def _did(done: int, failed: int, could_not_start: int, launched: int, name: str) -> str:
+    left = launched - done - failed - could_not_start
+    parts = [f"{done:,} done"] if done or not launched else []
+    parts += [f"{failed:,} failed"] if failed else []
+    parts += [f"{could_not_start:,} could not be run"] if could_not_start else []
+    parts += [f"{launched:,} attempts"] if left > 0 else []
+    return f"{name}: {', '.join(parts)}"
+
+
+def _ending(record: RunRecord) -> str:
+    if record.result == "timeout":
+        return "timed out"
+    what = "failed" if record.result == "failure" else record.result
+    cause = f" ({record.cause})" if record.cause not in {None, record.result} else ""
+    if record.return_code is not None:
+        cause = f" (exit code {record.return_code})"
+    return f"{what}{cause}: {first_line(record.exception)}" if record.exception else f"{what}{cause}"
+
+
+def first_line(text: str) -> str:
+    """Give the first line of a text."""
+    return text.strip().partition("\n")[0]
+
+
+def duration(seconds: float) -> str:
+    """Say a number of seconds as people do: ``0.4 s``, ``12 s``, ``3:05 min``, ``2:15:00 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
+
+
+@asynccontextmanager
+async def ticking(every: float, tick: Callable[[], None]) -> AsyncIterator[None]:
+    """Call ``tick`` every so many seconds while the block goes on."""
+
+    async def ticks() -> None:
+        while True:
+            await asyncio.sleep(every)
+            tick()
+
+    task = asyncio.create_task(ticks())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+def plain_ticks(progress: Progress) -> Callable[[], None]:
+    """Give a tick that narrates how far the run is, if that changed."""
+    last = ""
+
+    def tick() -> None:
+        nonlocal last
+        told = "; ".join(_row(row) for row in progress.rows() if row.live or row.ready or row.done or row.failed)
+        if told and told != last:
+            output.narrate(f"[{duration(progress.elapsed)}] {told}")
+            last = told
+
+    return tick
+
+
+def _row(row: TaskRow) -> str:
+    parts = [f"{row.done:,} done"]
+    for count, what in ((row.failed, "failed"), (row.retrying, "retrying"), (row.live, "live"), (row.ready, "ready")):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return f"{row.name}: {', '.join(parts)}, {row.rate:.1f}/s"
