@@ -142,7 +142,7 @@ class Lane:
         """Jobs whose next attempt is due later."""
         self.set_aside: dict[str, Exception] = {}
         """Jobs that could not be started, and are not tried again by this controller."""
-        self.only: frozenset[str] | None = None
+        self.only: set[str] | None = None
         """The jobs that may start, if not all that are ready."""
         self.launched = 0
         self.succeeded = 0
@@ -162,6 +162,8 @@ class Lane:
         self._coming = 0
         """Workers that have not taken their first look yet."""
         self._most = task.max_concurrent or 10_000
+        self._again: set[str] = set()
+        """Jobs that became ready while they ran: their done record was deleted, say."""
         self._troubles: dict[str, int] = {}
 
     @property
@@ -172,7 +174,7 @@ class Lane:
     def open(self, only_now_ready: bool = False) -> None:
         """Begin to start jobs: all that become ready, or only those that are ready now."""
         if only_now_ready:
-            self.only = frozenset(self._queue)
+            self.only = set(self._queue)
         self._look_for_more()
 
     def hold(self) -> None:
@@ -236,14 +238,22 @@ class Lane:
         queue = self._queue
         while queue and not self.held and len(self.running) < self._most:
             job = queue.popleft()
-            if job in self.running or job in self.waiting or job in self.set_aside:
-                continue
-            if self.only is not None and job not in self.only:
-                continue
-            if self._readiness.is_ready(self._number, job):
+            if job in self.running:
+                self._again.add(job)
+            elif self._may_start(job):
                 self.running.add(job)
                 return job
         return None
+
+    def _may_start(self, job: str) -> bool:
+        if job in self.waiting or job in self.set_aside or not self._readiness.is_ready(self._number, job):
+            return False
+        if self.only is None:
+            return True
+        if job in self.only:
+            self.only.discard(job)
+            return True
+        return False
 
     async def _run(self, job: str) -> None:
         self.launched += 1
@@ -260,8 +270,7 @@ class Lane:
             self._end(job, end)
 
     def _end(self, job: str, end: Ended | Again | Dropped) -> None:
-        if self._troubles:
-            self._troubles.pop(job, None)
+        self._troubles.pop(job, None)
         self._ended(self, job, end)
         if isinstance(end, Ended):
             if end.record.succeeded:
@@ -270,8 +279,7 @@ class Lane:
                 self.failed += 1
             if self._emit is not None:
                 self._emit(Finished(self.task.name, job, end.record))
-            if self.task.metadata:
-                # Its done record may have been deleted while it ran.
+            if job in self._again:
                 self._readiness.recheck(self._number, job)
         elif isinstance(end, Again):
             if self._emit is not None:
@@ -279,6 +287,7 @@ class Lane:
             self._wait(job, end.delay)
         else:
             self._readiness.recheck(self._number, job)
+        self._again.discard(job)
 
     def _wait(self, job: str, delay: float) -> None:
         if not self.held:

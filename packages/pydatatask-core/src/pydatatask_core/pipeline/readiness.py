@@ -21,7 +21,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from ..repository.expression import KeyExpression
+from ..repository.expression import Filtered, KeyExpression
 from .truth import Ask, Compiled, Foundation, LeafBits, Need, State
 
 __all__ = ["Question", "Readiness", "ReadyQueue"]
@@ -138,10 +138,13 @@ class Readiness:
     def tell(self, ask: Ask, job: str, accepted: bool) -> None:
         """Tell a filter's verdict that is known without asking, because we made it so ourselves.
 
-        An answer that is under way is then of no use, as it may be older.
+        It is kept only if the filter's base is known to hold the job. An answer that is under way is then of no use,
+        as it may be older.
         """
-        self._reopen(Question(ask, job))
-        self._learn(ask, job, accepted)
+        assert isinstance(ask.subject, Filtered)
+        if self.compiled.truth(ask.subject.base, self._states.get(job, self._empty).mask):
+            self._reopen(Question(ask, job))
+            self._learn(ask, job, accepted)
 
     def begin_listing(self, leaf: int) -> None:
         """A listing of a store begins. A listing of it that is under way is forgotten."""

@@ -18,7 +18,7 @@ from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
 from .function import FunctionTask, Outcome, TaskFunction, is_being_cancelled
 from .policy import Retries, Seconds
-from .worker import Origin, ThreadLoops, origin_of, run_by_origin
+from .worker import Origin, ThreadLoops, make_workers_mortal, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
 
@@ -130,6 +130,7 @@ class ExecutorTask(FunctionTask):
         if self.in_process:
             return
         self._origin = origin_of(self)
+        make_workers_mortal(self.executor)
         for name, repo in self.arguments.items():
             if any(leaf.repo.change_source is ChangeSource.LOCAL for leaf in leaves(repo.expression)):
                 raise ConfigurationError(

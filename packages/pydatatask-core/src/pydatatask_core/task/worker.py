@@ -18,7 +18,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ from .function import FunctionTask, Outcome, call
 if TYPE_CHECKING:
     from .executor import ExecutorTask
 
-__all__ = ["Origin", "ThreadLoops", "origin_of", "run_by_origin"]
+__all__ = ["Origin", "ThreadLoops", "make_workers_mortal", "origin_of", "run_by_origin"]
 
 
 class ThreadLoops:
@@ -112,7 +113,7 @@ def origin_of(task: FunctionTask) -> Origin:
             f"Task {task.name!r} runs in other processes, which look for it in module {name!r}, and it is not there. "
             "Make the task, or the Pipeline that holds it, a global of the module that defines its function."
         )
-    return Origin(name, None if file is None else str(Path(file).resolve()), task.name)
+    return Origin(name, None if file is None else str(Path(file).absolute()), task.name)
 
 
 _loops = ThreadLoops()
@@ -125,7 +126,7 @@ def run_by_origin(origin: Origin, job: str) -> Outcome:
     :raises ConfigurationError: if the task cannot be found, or cannot work there.
     """
     if origin not in _tasks:
-        _become_worker()
+        become_worker()
         task = _load(origin)
         task.prepare()
         _tasks[origin] = task, _session_of(task, origin)
@@ -157,7 +158,7 @@ def _candidates(origin: Origin) -> Iterator[ModuleType]:
     for name in (origin.module, "__mp_main__", "__main__"):
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
-        if module is not None and (str(Path(file).resolve()) if file else None) == origin.file:
+        if module is not None and (str(Path(file).absolute()) if file else None) == origin.file:
             yield module
     if origin.file is None or origin.module != "__main__":
         try:
@@ -192,11 +193,36 @@ def _find(module: ModuleType, name: str) -> Task | None:
     return None
 
 
-def _become_worker() -> None:
+def make_workers_mortal(executor: Executor) -> None:
+    """Have every worker process of a pool die with this process, those included that never get a job.
+
+    A pool offers no hook after it was made, so its initializer is wrapped. Workers that run already are told with
+    their first job.
+    """
+    if isinstance(executor, ProcessPoolExecutor) and not isinstance(executor._initializer, _Initializer):
+        executor._initializer = _Initializer(executor._initializer)
+
+
+@frozen
+class _Initializer:
+    users: Callable[..., object] | None
+
+    def __call__(self, *arguments: object) -> None:
+        become_worker()
+        if self.users is not None:
+            self.users(*arguments)
+
+
+_mortal = False
+
+
+def become_worker() -> None:
     """Leave Ctrl-C to the controller, close what was opened at exit, and die with the controller."""
+    global _mortal
     parent = multiprocessing.parent_process()
-    if parent is None or parent.pid is None or _tasks:
+    if _mortal or parent is None or parent.pid is None:
         return
+    _mortal = True
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     multiprocessing.util.Finalize(None, _loops.close, exitpriority=100)
@@ -209,10 +235,16 @@ def _die_with(parent: int) -> None:
             descriptor = os.pidfd_open(parent)
         except OSError:
             os._exit(1)
-        if os.getppid() == parent:
+        # Told by a pipe of the parent's, so it cannot be another process that has its number now.
+        if _parent_lives():
             select.select([descriptor], [], [])
     else:
         stop = threading.Event()
-        while os.getppid() == parent:
+        while _parent_lives():
             stop.wait(1.0)
     os._exit(1)
+
+
+def _parent_lives() -> bool:
+    parent = multiprocessing.parent_process()
+    return parent is not None and parent.is_alive()
