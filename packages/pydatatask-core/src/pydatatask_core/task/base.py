@@ -182,6 +182,11 @@ class Task(ABC):
         return BlockingRepository(source, AggregateOrRepository(**inhibits)) if inhibits else source
 
     @property
+    def has_own_rule(self) -> bool:
+        """Whether the ready jobs were given, and do not follow from the links."""
+        return self._ready is not None
+
+    @property
     def resources(self) -> frozenset[object]:
         """The session resources that the task's links use."""
         return frozenset[object]().union(*(link.repo.resources for link in self.links.values()))
