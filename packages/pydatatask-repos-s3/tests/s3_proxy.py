@@ -16,8 +16,8 @@ class Fault:
     """What happens to one connection, so many bytes into the body of the answer."""
 
     after: int
-    kind: Literal["cut", "hold", "flip"] = "cut"
-    """Reset the connection; wait for :attr:`go_on`; or spoil the next byte and go on."""
+    kind: Literal["cut", "hold", "flip", "lose"] = "cut"
+    """Reset the connection; wait for :attr:`go_on`; spoil the next byte and go on; or reset without answer."""
     go_on: asyncio.Event = field(factory=asyncio.Event)
 
 
@@ -83,7 +83,11 @@ async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 async def _spoil(source: asyncio.StreamReader, sink: asyncio.StreamWriter, fault: Fault) -> None:
     """Pass the answer on until the fault, and have it happen."""
-    sink.write(await source.readuntil(b"\r\n\r\n"))
+    while (headers := await source.readuntil(b"\r\n\r\n")).partition(b" ")[2].startswith(b"100 "):
+        sink.write(headers)  # no answer yet, but leave to send the body
+    if fault.kind == "lose":
+        raise ConnectionResetError
+    sink.write(headers)
     left = fault.after
     while left and (data := await source.read(min(left, 65536))):
         sink.write(data)
