@@ -72,11 +72,12 @@ class Wheels:
             run_tests(self._python, "-m", self._marks, "integration-tests", cwd=self._suite, may_be_empty=True)
 
     def _copy_tests(self) -> None:
-        folders = [member.folder / name for member in self._members for name in ("tests", "examples")]
-        for folder in (*folders, ROOT / "integration-tests"):
-            if folder.is_dir():
-                shutil.copytree(folder, self._suite / folder.relative_to(ROOT), ignore=_LEFT_OUT)
-        shutil.copy(ROOT / "pyproject.toml", self._suite)
-
-
-_LEFT_OUT = shutil.ignore_patterns("__pycache__")
+        for folder in (ROOT, *(member.folder for member in self._members)):
+            copy = self._suite / folder.relative_to(ROOT)
+            copy.mkdir(parents=True, exist_ok=True)
+            for name in ("tests", "examples", "integration-tests"):
+                if (folder / name).is_dir():
+                    shutil.copytree(folder / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # Pytest is configured in the one, and the examples of the other are tested.
+            for name in ("pyproject.toml", "README.md"):
+                shutil.copy(folder / name, copy)
