@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +30,12 @@ class User:
     secret: str = field(repr=False)
 
 
-@define
+@frozen
 class BucketServer:
     url: str
     users: Mapping[str, User]
+    client: Any
+    """Of the user ``owner``, from the SDK itself."""
 
     def environment(self, user: str = "owner") -> dict[str, str]:
         """What the quickstart pipeline reads to find its bucket."""
@@ -48,38 +50,18 @@ class BucketServer:
 
     def put(self, bucket: str, objects: Mapping[str, bytes]) -> None:
         """Store objects, and make the bucket if it is missing."""
-        with self._client() as client:
-            client.create_bucket(Bucket=bucket)
-            for key, body in objects.items():
-                client.put_object(Bucket=bucket, Key=key, Body=body)
+        self.client.create_bucket(Bucket=bucket)
+        for key, body in objects.items():
+            self.client.put_object(Bucket=bucket, Key=key, Body=body)
 
     def get(self, bucket: str, key: str) -> bytes:
         """Give an object's bytes."""
-        with self._client() as client:
-            body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-            return body
+        body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
 
     def keys(self, bucket: str) -> set[str]:
         """Give the keys of up to a thousand objects."""
-        with self._client() as client:
-            return {found["Key"] for found in client.list_objects_v2(Bucket=bucket).get("Contents", [])}
-
-    @contextmanager
-    def _client(self) -> Iterator[Any]:
-        import botocore.session  # type: ignore[import-untyped]  # it has no type information
-
-        owner = self.users["owner"]
-        client = botocore.session.get_session().create_client(
-            "s3",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=owner.key,
-            aws_secret_access_key=owner.secret,
-        )
-        try:
-            yield client
-        finally:
-            client.close()
+        return {found["Key"] for found in self.client.list_objects_v2(Bucket=bucket).get("Contents", [])}
 
 
 @contextmanager
@@ -99,10 +81,29 @@ def serving(*, strict: bool = False) -> Iterator[BucketServer]:
         try:
             # Written once the port is open; the end of the file if the server died instead.
             told = json.loads(process.stdout.readline())
-            yield BucketServer(told["url"], {name: User(*keys) for name, keys in told["users"].items()})
+            users = {name: User(*keys) for name, keys in told["users"].items()}
+            with _client(told["url"], users["owner"]) as client:
+                yield BucketServer(told["url"], users, client)
         finally:
             process.kill()
             process.wait(10)
+
+
+@contextmanager
+def _client(url: str, user: User) -> Iterator[Any]:
+    import botocore.session  # type: ignore[import-untyped]  # it has no type information
+
+    client = botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=user.key,
+        aws_secret_access_key=user.secret,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def main() -> None:

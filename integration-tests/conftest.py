@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bucket_server import BucketServer, serving
-from programs import EXAMPLE
+from programs import EXAMPLE, environment
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _untouched_by_the_user() -> Iterator[None]:
+    """Keep what this machine's user set up for AWS away from the clients in this process, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - environment().keys():
+            patch.delenv(name)
+        for name, value in environment().items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")
