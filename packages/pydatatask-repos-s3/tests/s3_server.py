@@ -50,7 +50,8 @@ class Server:
 def running(*, authentication: bool = False) -> Iterator[Server]:
     """Run a server on a free port of the loopback interface. It is killed at the end.
 
-    With authentication it knows one user, who may do everything with buckets whose name begins with :data:`OWN`.
+    With authentication it knows one user, who may do everything with buckets whose name begins with :data:`OWN`,
+    but not list the uploads of the one that ends in ``-unswept``.
     """
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "unused", "AWS_SECRET_ACCESS_KEY": "unused"}
     if authentication:
@@ -83,10 +84,13 @@ def serve() -> None:
 def _user() -> tuple[str, str]:
     from moto.iam.models import iam_backends
 
-    policy = {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws:s3:::{OWN}*"}
+    policy = [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws:s3:::{OWN}*"},
+        {"Effect": "Deny", "Action": "s3:ListBucketMultipartUploads", "Resource": f"arn:aws:s3:::{OWN}-unswept"},
+    ]
     iam = iam_backends[ACCOUNT]["aws"]
     iam.create_user("us-east-1", "tester")
-    iam.put_user_policy("tester", "own", json.dumps({"Version": "2012-10-17", "Statement": [policy]}))
+    iam.put_user_policy("tester", "own", json.dumps({"Version": "2012-10-17", "Statement": policy}))
     made = iam.create_access_key("tester")
     return made.access_key_id, made.secret_access_key
 

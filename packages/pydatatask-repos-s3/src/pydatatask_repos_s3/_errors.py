@@ -32,7 +32,7 @@ from pydatatask_core.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["REFUSALS", "TRANSPORT_ERRORS", "error_code", "error_status", "shown", "translated", "was_retried"]
+__all__ = ["REFUSALS", "TRANSPORT_ERRORS", "error_code", "error_status", "shown", "translated"]
 
 REFUSALS: tuple[type[Exception], ...] = (ClientError,)
 """What the SDK raises when the store answers, and the answer is an error."""
@@ -126,13 +126,6 @@ def error_status(error: Exception) -> int:
     if not isinstance(error, ClientError):
         return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def was_retried(error: Exception) -> bool:
-    """Tell whether the SDK had sent the refused request before without getting an answer."""
-    if not isinstance(error, ClientError):
-        return False
-    return int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) > 0
 
 
 def shown(endpoint: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,16 @@ from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRe
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
-from ._errors import REFUSALS, error_status, was_retried
+from ._errors import REFUSALS, error_status
 from .repository import S3BucketRepository
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 __all__ = ["JsonMetadataS3Repository", "YamlMetadataS3Repository"]
+
+_MARK = "pydatatask-create"
+"""The user metadata of an object that tells which call created it."""
 
 
 class _S3Metadata(EncodedRepository, S3BucketRepository):
@@ -30,9 +34,9 @@ class _S3Metadata(EncodedRepository, S3BucketRepository):
     async def create(self, job: str, data: Any, /) -> bool:
         """Publish ``data`` as the job's value if there is none, and tell whether that was so. The store decides.
 
-        Of several callers at the same time one gets True. If the answer to a request is lost, the stored value
-        decides; so what callers store should differ from one to the other. The store must know conditional writes
-        (``If-None-Match``): AWS does, and Ceph, MinIO and others in their recent versions.
+        Of several callers at the same time exactly one gets True. The store must know conditional writes
+        (``If-None-Match``): AWS does, and Ceph, MinIO and others in their recent versions; older ones replace the
+        value that is there.
 
         After a failure or a cancellation either nothing was stored or the whole value.
 
@@ -42,24 +46,34 @@ class _S3Metadata(EncodedRepository, S3BucketRepository):
         """
         key = self.object_name(job)
         raw = self.codec.write(plain(data, job, self), job, self)
+        mark = uuid.uuid4().hex
         with self._bucket.translated(f"create job {job!r}"):
             try:
                 await self._bucket.client.put_object(
-                    Bucket=self.bucket, Key=key, Body=io.BytesIO(raw), ContentType=self.mimetype, IfNoneMatch="*"
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=io.BytesIO(raw),
+                    ContentType=self.mimetype,
+                    Metadata={_MARK: mark},
+                    IfNoneMatch="*",
                 )
             except REFUSALS as error:
                 if error_status(error) != 412:
                     raise
-                if not (was_retried(error) and await self._holds(job, raw)):
+                # A request whose answer was lost is sent again, unseen by us, and then refused because of itself.
+                if await self._mark(key) != mark:
                     return False
         self.changes.added(job)
         return True
 
-    async def _holds(self, job: str, raw: bytes) -> bool:
+    async def _mark(self, key: str) -> str | None:
         try:
-            return await self.load_bytes(job) == raw
-        except MissingJobError:
-            return False
+            answer = await self._bucket.client.head_object(Bucket=self.bucket, Key=key)
+        except REFUSALS as error:
+            if error_status(error) == 404:
+                return None
+            raise
+        return answer["Metadata"].get(_MARK)
 
 
 class YamlMetadataS3Repository(YamlMetadataRepository, _S3Metadata):
