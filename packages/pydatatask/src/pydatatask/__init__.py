@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from ._exports import HOME, load
 
 if TYPE_CHECKING:
+    from pydatatask_cli import (
+        main as main,
+    )
     from pydatatask_core import (
         Added as Added,
         AggregateAndRepository as AggregateAndRepository,

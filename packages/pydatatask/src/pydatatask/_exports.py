@@ -63,6 +63,7 @@ HOME = {
     "TemplateError": "pydatatask_core",
     "YamlMetadataFileRepository": "pydatatask_repos_filesystem",
     "YamlMetadataS3Repository": "pydatatask_repos_s3",
+    "main": "pydatatask_cli",
 }
 """Every name of this package, and the module that it is taken from."""
 
