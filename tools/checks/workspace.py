@@ -43,7 +43,7 @@ def types(members: Sequence[Member]) -> Step:
 
 def contracts() -> Step:
     """Who may import whom."""
-    return Step("import contracts (import-linter)", lambda: run(_tool("lint-imports"), "--no-logo", "--no-timings"))
+    return Step("import contracts (import-linter)", lambda: run(_tool("lint-imports"), "--no-logo"))
 
 
 def unit_tests(members: Sequence[Member], marks: str) -> Step:
