@@ -19,10 +19,7 @@ from typing_extensions import override
 from ..errors import MalformedValueError
 from .value import utc
 
-__all__ = ["JSON", "MAX_DEPTH", "Codec"]
-
-MAX_DEPTH = 500
-"""Lists and mappings that may stand within each other. Beyond it parsers run out of stack, and some crash."""
+__all__ = ["JSON", "Codec"]
 
 
 class Codec(ABC):

@@ -1,9 +1,8 @@
 """The YAML codec: libyaml's emitter and parser, driven directly, in their safe forms.
 
-PyYAML's own way through representers, serializers and generators costs three times what libyaml does, and its
-dumper writes some strings in a way that does not read back: those with line ends other than ``\\n``, for one. So the
-events of the few kinds of data that there are, are made here, and the composed nodes are read here. What reads
-rarely (tags, merges) is left to PyYAML.
+PyYAML's own way through representers, serializers and generators costs several times what libyaml does. So the
+events of the few kinds of data that there are, are made here, and the composed nodes are read here. What is rare
+(tags, merges) is left to PyYAML.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections.abc import Callable, Hashable
 from datetime import date, datetime
 from typing import Any
 
-import yaml
 from typing_extensions import override
 from yaml.constructor import SafeConstructor
 from yaml.error import MarkedYAMLError
@@ -33,10 +31,11 @@ from yaml.events import (
     StreamStartEvent,
 )
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 from yaml.resolver import Resolver
 
 from ..errors import MalformedValueError
-from .codec import MAX_DEPTH, Codec
+from .codec import Codec
 from .value import utc
 
 try:
@@ -49,6 +48,9 @@ except ImportError as missing:
 
 __all__ = ["YAML"]
 
+MAX_DEPTH = 200
+"""Lists and mappings that may stand within each other. Libyaml crashes far beyond it; Python's stack ends before."""
+
 _TAG = "tag:yaml.org,2002:"
 _STR, _SEQ, _MAP, _MERGE, _VALUE = _TAG + "str", _TAG + "seq", _TAG + "map", _TAG + "merge", _TAG + "value"
 
@@ -57,7 +59,7 @@ class _Yaml(Codec):
     """YAML 1.1 in block style. Moments are timestamps and bytes ``!!binary``.
 
     Reading takes whatever is safe in YAML. A timestamp without a timezone is taken for UTC, a date for its midnight;
-    an empty document is None.
+    an empty document is None. What is nested deeper than :data:`MAX_DEPTH` is neither written nor read.
     """
 
     name = "YAML"
@@ -80,9 +82,10 @@ class _Yaml(Codec):
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise MalformedValueError(f"no valid YAML ({error.problem or error.context}{where})") from error
-        except yaml.YAMLError as error:
-            raise MalformedValueError(f"no valid YAML ({error})") from error
+            problem = ", ".join(part for part in (error.context, error.problem) if part)
+            raise MalformedValueError(f"no valid YAML ({problem}{where})") from error
+        except ReaderError as error:
+            raise MalformedValueError(f"no valid YAML ({error.reason} at byte {error.position})") from error
         except RecursionError as error:
             raise MalformedValueError("YAML that contains itself or is nested too deeply") from error
 
@@ -99,11 +102,6 @@ _MAPPING_START, _MAPPING_END = MappingStartEvent(None, None, True, flow_style=Fa
 _SEQUENCE_START, _SEQUENCE_END = SequenceStartEvent(None, None, True, flow_style=False), SequenceEndEvent()
 _PLAIN, _QUOTED, _EITHER = (True, False), (False, True), (True, True)
 """Whether a scalar's tag may be left out where it is written plain, and where it is quoted."""
-
-_ESCAPED = "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
-"""What must be escaped; anything that YAML takes for a line end and is not ``\\n`` among it."""
-_NO_BLOCK = re.compile(rf"{_ESCAPED}|\A[ \t\n]|[ \t](?:\n|\Z)")
-"""What a text must not hold to be written as a block. Libyaml's block headers are wrong for some of it."""
 
 _RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = Resolver.yaml_implicit_resolvers
 _CORE_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+")
@@ -155,12 +153,8 @@ def _emit_text(emit: Callable[[Event], None], scalar: ScalarEvent, text: str) ->
         scalar.implicit = _QUOTED
     else:
         scalar.implicit = _EITHER
-    if text.isprintable():
-        scalar.style = None
-    elif "\n" in text and not _NO_BLOCK.search(text):
-        scalar.style = "|"
-    else:
-        scalar.style = '"'
+    # The emitter quotes and escapes by itself what a plain text or a block cannot hold.
+    scalar.style = "|" if "\n" in text else None
     scalar.value = text
     emit(scalar)
 
