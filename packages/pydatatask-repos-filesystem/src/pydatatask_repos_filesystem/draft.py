@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -91,17 +92,18 @@ def open_file(folder: Folder, job: str) -> FileIO:
     try:
         if folder.any_case and (found := folder.find(job)):
             path = found[0]
-        file = FileIO(os.open(path, _READ), "rb")
+        fd = os.open(path, _READ)
     except OSError as error:
-        if error.errno not in ABSENT:
+        # A socket cannot be opened at all.
+        if error.errno not in ABSENT and error.errno != errno.ENXIO:
             raise
         folder.check()
-        raise FileNotFoundError(error.errno, error.strerror, path) from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     folder.seen = True
-    return file
+    return FileIO(fd, "rb")
 
 
 def read_whole(folder: Folder, job: str) -> bytes:
