@@ -25,7 +25,7 @@ T = TypeVar("T", covariant=True)
 class Resource(Generic[T]):
     """What :meth:`Session.resource` returns: call it to get the live object of the running event loop."""
 
-    def __init__(self, session: Session, factory: Callable[[], AsyncGenerator[T, None]]) -> None:
+    def __init__(self, session: Session, factory: Callable[[], AsyncIterator[T]]) -> None:
         self.session = session
         self._factory = factory
         functools.update_wrapper(self, factory)
@@ -120,7 +120,7 @@ class Session:
         self._resources: list[Resource[object]] = []
         self._scopes: dict[asyncio.AbstractEventLoop, _Scope] = {}
 
-    def resource(self, factory: Callable[[], AsyncGenerator[T, None]]) -> Resource[T]:
+    def resource(self, factory: Callable[[], AsyncIterator[T]]) -> Resource[T]:
         """Declare a live resource by an async generator function that yields it once. Touches nothing.
 
         Use as a decorator. The result, called while the session is open, gives the live object.

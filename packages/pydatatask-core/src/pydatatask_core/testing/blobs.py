@@ -17,7 +17,7 @@ from ..repository.protocols import BlobRepository
 from ..streams import BlobReader, BlobWriter, TextReader, TextWriter, copy
 from .metadata import assert_names
 from .repositories import RepositoryTests
-from .suite import DEADLINE, INVALID_JOBS, AbsentInfo, cut_short, listed
+from .suite import INVALID_JOBS, AbsentInfo, cut_short, listed
 
 __all__ = ["BlobRepositoryTests"]
 
@@ -133,7 +133,7 @@ class BlobRepositoryTests(RepositoryTests[B]):
                     await asyncio.Event().wait()
 
             task = asyncio.create_task(write())
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 await written.wait()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 
 from ..repository.changes import Added, ChangeSource, KeyEvent, Removed, Resync
-from .suite import DEADLINE, R, Suite, listed
+from .suite import R, Suite, listed
 
 __all__ = ["ChangeTests"]
 
@@ -61,7 +61,7 @@ class ChangeTests(Suite[R]):
 
         with repo.changes.listening(callback):
             await asyncio.to_thread(asyncio.run, elsewhere())
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 await both.wait()
         assert (Added("job"), threading.get_ident()) in heard
 
@@ -77,31 +77,31 @@ class ChangeTests(Suite[R]):
         self.need(writable=self.writable, announces=self.announces)
         async with repo.watch() as events:
             await self.put(repo, "job", self.values[0])
-            await expect(repo, events, Added("job"))
+            await self._expect(repo, events, Added("job"))
             await repo.delete("job")
-            await expect(repo, events, Removed("job"))
+            await self._expect(repo, events, Removed("job"))
 
     async def test_watch_tells_of_foreign_changes(self, repo: R) -> None:
         self.need(watches=self.watches)
         async with repo.watch() as events:
             await self.poke(repo, "job", self.values[0])
-            await expect(repo, events, Added("job"))
+            await self._expect(repo, events, Added("job"))
             await self.pluck(repo, "job")
-            await expect(repo, events, Removed("job"))
+            await self._expect(repo, events, Removed("job"))
 
     async def test_watch_tells_of_a_replaced_value_as_added(self, repo: R) -> None:
         self.need(watches=self.watches)
         await self.poke(repo, "job", self.values[0])
         async with repo.watch() as events:
             await self.poke(repo, "job", self.values[1])
-            await expect(repo, events, Added("job"))
+            await self._expect(repo, events, Added("job"))
 
     async def test_two_watches_both_hear_everything(self, repo: R) -> None:
         self.need(watches=self.watches)
         async with repo.watch() as one, repo.watch() as other:
             await self.poke(repo, "job", self.values[0])
-            await expect(repo, one, Added("job"))
-            await expect(repo, other, Added("job"))
+            await self._expect(repo, one, Added("job"))
+            await self._expect(repo, other, Added("job"))
 
     async def test_watch_then_list_misses_nothing(self, repo: R) -> None:
         self.need(watches=self.watches)
@@ -110,7 +110,7 @@ class ChangeTests(Suite[R]):
             writing = asyncio.create_task(self.fill(repo, (f"during{n}" for n in range(200))))
             known = set(await listed(repo))
             wanted = before | await writing
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 while not known >= wanted:
                     event = await anext(events)
                     if isinstance(event, Added):
@@ -120,13 +120,35 @@ class ChangeTests(Suite[R]):
                         known |= set(await listed(repo))
         assert known == wanted
 
+    async def test_the_last_event_about_a_key_is_true(self, repo: R) -> None:
+        self.need(watches=self.watches)
+        known = await self.fill(repo, ("kept", "gone", "back"))
+        async with repo.watch() as events:
+            for job in ("gone", "back", "new", "flash"):
+                await (self.poke(repo, job, self.values[1]) if job in ("new", "flash") else self.pluck(repo, job))
+            await self.poke(repo, "back", self.values[0])
+            await repo.delete("flash")
+            await repo.delete("new")
+            await self.poke(repo, "new", self.values[0])
+            await self.poke(repo, "end", self.values[0])
+            async with asyncio.timeout(self.deadline):
+                while "end" not in known:
+                    event = await anext(events)
+                    if isinstance(event, Added):
+                        known.add(event.job)
+                    elif isinstance(event, Removed):
+                        known.discard(event.job)
+                    else:
+                        known = set(await listed(repo))
+        assert known == {"kept", "back", "new", "end"}
+
     async def test_watch_names_no_key_that_is_no_job_id(self, repo: R) -> None:
         self.need(watches=self.watches, foreign_keys=bool(self.foreign_keys))
         async with repo.watch() as events:
             for key in self.foreign_keys:
                 await self.poke_raw(repo, key, b"not ours")
             await self.poke(repo, "job", self.values[0])
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 async for event in events:
                     if event == Added("job"):
                         break
@@ -137,18 +159,17 @@ class ChangeTests(Suite[R]):
         for job in ("one", "two"):
             async with repo.watch() as events:
                 await self.poke(repo, job, self.values[0])
-                await expect(repo, events, Added(job))
+                await self._expect(repo, events, Added(job))
 
     async def test_the_change_source_says_what_watch_can_do(self, repo: R) -> None:
         assert (repo.change_source is ChangeSource.WATCHED) == self.watches
 
-
-async def expect(repo: R, events: AsyncIterator[KeyEvent], wanted: Added | Removed) -> None:
-    """Wait for one event among others. A Resync will do if a listing then says the same."""
-    async with asyncio.timeout(DEADLINE):
-        async for event in events:
-            if event == wanted:
-                return
-            if isinstance(event, Resync) and (wanted.job in await listed(repo)) == isinstance(wanted, Added):
-                return
-    raise AssertionError(f"the watch ended before it told of {wanted}")
+    async def _expect(self, repo: R, events: AsyncIterator[KeyEvent], wanted: Added | Removed) -> None:
+        """Wait for one event among others. A Resync will do if a listing then says the same."""
+        async with asyncio.timeout(self.deadline):
+            async for event in events:
+                if event == wanted:
+                    return
+                if isinstance(event, Resync) and (wanted.job in await listed(repo)) == isinstance(wanted, Added):
+                    return
+        raise AssertionError(f"the watch ended before it told of {wanted}")

@@ -30,13 +30,10 @@ import pytest
 
 from ..repository.protocols import Repository
 
-__all__ = ["DEADLINE", "FOREIGN_KEYS", "INVALID_JOBS", "AbsentInfo", "R", "Suite"]
+__all__ = ["FOREIGN_KEYS", "INVALID_JOBS", "AbsentInfo", "R", "Suite"]
 
 AbsentInfo = Literal["none", "empty", "missing", "given"]
 R = TypeVar("R", bound=Repository)
-
-DEADLINE = 20.0
-"""Seconds after which something that must happen is taken not to happen."""
 
 INVALID_JOBS = ("", "-a", "a-", ".a", "a.", "_a", "a/b", "a b", "caf\u00e9", "a\n", "a\0b", "..", "a" * 64)
 """Strings that are no job ids, one for each way to go wrong."""
@@ -45,6 +42,7 @@ FOREIGN_KEYS = ("has space", "-dash", "trailing.", "caf\u00e9", "a" * 64)
 """Keys that somebody else may have put into a store, and that are no job ids."""
 
 _AT_ONCE = 16
+_LONG = 20.0
 
 
 class Suite(ABC, Generic[R]):
@@ -72,6 +70,8 @@ class Suite(ABC, Generic[R]):
     """Keys that :meth:`poke_raw` can make and the repository must skip."""
     many: ClassVar[int] = 1100
     """Jobs in tests of long listings; more than fit into one page."""
+    deadline: ClassVar[float] = 20.0
+    """Seconds after which something that must happen is taken not to happen."""
     values: ClassVar[tuple[Any, Any]]
     """Two different values that the repository can hold."""
 
@@ -141,7 +141,7 @@ async def cut_short(work: Coroutine[Any, Any, object], turns: int) -> None:
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
-    await asyncio.wait({task}, timeout=DEADLINE)
+    await asyncio.wait({task}, timeout=_LONG)
     assert task.done(), "work that was cancelled did not end"
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
