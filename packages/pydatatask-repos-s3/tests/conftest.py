@@ -1,4 +1,4 @@
-"""One server for all tests, a bucket and a client for each."""
+"""One server for all tests, a bucket and a client for each. No test here may block the event loop from our code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from aiobotocore.session import get_session  # type: ignore[import-untyped]  # it has no type information
-from blockbuster import blockbuster_ctx
+from pydatatask_core.testing.blocking import may_block, no_blocking
 
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,6 +20,8 @@ from s3_server import MakeClient, Server, running
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+
+__all__ = ["bucket", "bucket_name", "client", "make_client", "may_block", "no_blocking", "server", "strict_server"]
 
 _session = get_session()
 _numbers = itertools.count()
@@ -56,11 +58,8 @@ def make_client(server: Server) -> MakeClient:
 
 @pytest.fixture
 async def client(make_client: MakeClient) -> AsyncIterator[S3Client]:
-    """An open client. A call that blocks the event loop while it is open fails the test."""
-    # Making a client reads files.
     async with make_client() as client:
-        with blockbuster_ctx():
-            yield client
+        yield client
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import pytest_asyncio
 import yaml
-from blockbuster import blockbuster_ctx
 from pydatatask_core.testing import BlobRepositoryTests, MetadataRepositoryTests
 from pydatatask_core.testing.suite import Suite
 from pydatatask_repos_s3 import S3BucketRepository, YamlMetadataS3Repository
@@ -35,12 +34,6 @@ async def client(make_client: MakeClient) -> AsyncIterator[S3Client]:
 async def bucket(client: S3Client, bucket_name: str) -> str:
     await client.create_bucket(Bucket=bucket_name)
     return bucket_name
-
-
-@pytest.fixture(autouse=True)
-def _nothing_blocks(client: S3Client) -> Iterator[None]:
-    with blockbuster_ctx():
-        yield
 
 
 class S3Suite(Suite[S]):

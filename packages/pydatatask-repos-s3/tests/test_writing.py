@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no type information
 from pydatatask_core.errors import StoreFullError, StoreUnavailableError
-from pydatatask_repos_s3 import S3BucketRepository, writer
+from pydatatask_core.repository.changes import Added, Removed
+from pydatatask_repos_s3 import S3BucketRepository, _cancelling, writer
 from pydatatask_repos_s3.parts import MAX_PARTS, is_ours, part_size
 from s3_requests import Moment, held, recorded
 from s3_server import MakeClient
@@ -98,7 +99,8 @@ async def test_a_cancelled_upload_leaves_no_upload_behind(
     repo: S3BucketRepository, client: S3Client, operation: str, nth: int, moment: Moment
 ) -> None:
     await client.put_object(Bucket=repo.bucket, Key="job", Body=b"earlier")
-    with held(client, operation, moment, nth) as request:
+    heard: list[object] = []
+    with held(client, operation, moment, nth) as request, repo.changes.listening(heard.append):
         task = asyncio.create_task(write(repo, LARGE))
         async with asyncio.timeout(20):
             await request.reached.wait()
@@ -108,10 +110,50 @@ async def test_a_cancelled_upload_leaves_no_upload_behind(
             with pytest.raises(asyncio.CancelledError):
                 await task
     assert await uploads(client, repo.bucket) == []
-    if (operation, moment) == ("CompleteMultipartUpload", "response-received"):
+    if operation == "CompleteMultipartUpload":
         assert await stored(client, repo.bucket) == LARGE
+        assert heard == [Added("job")], "what was published must be known, whoever waits for it"
     else:
         assert await stored(client, repo.bucket) == b"earlier"
+        assert heard == []
+
+
+@pytest.mark.parametrize("moment", ["before-send", "response-received"])
+async def test_what_a_cancelled_put_or_delete_did_is_announced(
+    repo: S3BucketRepository, client: S3Client, moment: Moment
+) -> None:
+    heard: list[object] = []
+    with repo.changes.listening(heard.append):
+        for operation, work in (("PutObject", write(repo, b"value")), ("DeleteObject", repo.delete("job"))):
+            with held(client, operation, moment) as request:
+                task = asyncio.create_task(work)
+                async with asyncio.timeout(20):
+                    await request.reached.wait()
+                    task.cancel()
+                    await asyncio.sleep(0)
+                    request.go_on.set()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+    assert heard == [Added("job"), Removed("job")]
+    assert await stored(client, repo.bucket) is None
+
+
+async def test_a_second_cancellation_gives_up_at_once_and_leaves_the_earlier_value(
+    repo: S3BucketRepository, client: S3Client
+) -> None:
+    await client.put_object(Bucket=repo.bucket, Key="job", Body=b"earlier")
+    for operation, value in (("PutObject", b"value"), ("CompleteMultipartUpload", LARGE)):
+        with held(client, operation, "before-send") as request:
+            task = asyncio.create_task(write(repo, value))
+            async with asyncio.timeout(20):
+                await request.reached.wait()
+                task.cancel()
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        assert await stored(client, repo.bucket) == b"earlier"
+        assert await uploads(client, repo.bucket) == []
 
 
 async def test_an_aborted_upload_leaves_no_upload_behind(repo: S3BucketRepository, client: S3Client) -> None:
@@ -147,7 +189,7 @@ async def test_a_cancelled_abort_still_aborts(repo: S3BucketRepository, client: 
 async def test_a_store_that_does_not_answer_cannot_hold_a_cancelled_task_for_long(
     repo: S3BucketRepository, client: S3Client, cancellations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "GRACE", 0.05 if cancellations == 1 else 60)
+    monkeypatch.setattr(_cancelling, "GRACE", 0.05 if cancellations == 1 else 60)
     stream = await repo.open("job", "wb")
     await stream.write(LARGE)
     with held(client, "AbortMultipartUpload", "before-send") as request:

@@ -12,6 +12,7 @@ from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRe
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
+from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_status
 from .repository import S3BucketRepository
 
@@ -46,6 +47,9 @@ class _S3Metadata(EncodedRepository, S3BucketRepository):
         """
         key = self.object_name(job)
         raw = self.codec.write(plain(data, job, self), job, self)
+        return await to_the_end(self._create(job, key, raw))
+
+    async def _create(self, job: str, key: str, raw: bytes) -> bool:
         mark = uuid.uuid4().hex
         with self._bucket.translated(f"create job {job!r}"):
             try:

@@ -13,6 +13,7 @@ from pydatatask_core.streams import BlobReader, BlobWriter
 from typing_extensions import override
 
 from ._bucket import Body, Bucket
+from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_code
 from .address import Address, S3BucketInfo, name_client
 from .reader import S3Reader
@@ -141,7 +142,9 @@ class S3BucketRepository(StreamRepository):
 
     @override
     async def delete(self, job: str, /) -> None:
-        key = self.object_name(job)
+        await to_the_end(self._delete(job, self.object_name(job)))
+
+    async def _delete(self, job: str, key: str) -> None:
         with self._bucket.translated(f"delete job {job!r}"):
             await self._bucket.client.delete_object(Bucket=self.bucket, Key=key)
         self.changes.removed(job)

@@ -5,17 +5,17 @@ Either way the object appears, whole, with the last request and not before.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import logging
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from pydatatask_core.errors import StoreFullError
 from pydatatask_core.streams import BlobWriter
 from typing_extensions import override
 
 from ._bucket import Bucket
+from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_code
 from .parts import MAX_PARTS, part_size
 
@@ -26,19 +26,16 @@ __all__ = ["S3Writer"]
 
 _log = logging.getLogger("pydatatask.repository")
 
-GRACE = 10.0
-"""Seconds that a cancelled task still waits for a request which must not be left half done."""
-
 _CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
-
-T = TypeVar("T")
 
 
 class S3Writer(BlobWriter):
     """An object in the making. Holds at most one part of it.
 
-    A failure publishes nothing, with one exception that no client can rule out: if the connection is lost for good
-    while the answer to the very last request is awaited, the whole value may be there in spite of the error.
+    A cancelled close waits until the request that publishes is answered, at most :data:`~._cancelling.GRACE`
+    seconds, so that it is known what became of it. A failure publishes nothing, with one exception that no client
+    can rule out: if the connection is lost for good while the answer to the very last request is awaited, the whole
+    value may be there in spite of the error.
     """
 
     def __init__(self, bucket: Bucket, key: str, job: str, mimetype: str, published: Callable[[], None]) -> None:
@@ -79,28 +76,33 @@ class S3Writer(BlobWriter):
         try:
             if self._upload:
                 await self._send_part(buffer)
-                await self._complete()
-            else:
-                await self._put(buffer)
-        except BaseException:
+            await to_the_end(self._publish(buffer))
+        finally:
             await self.abort()
-            raise
-        self._buffer = None
-        self._published()
 
     @override
     async def abort(self) -> None:
         self._buffer = None
         upload, self._upload = self._upload, ""
         if upload:
-            await _to_the_end(self._abort(upload))
+            await to_the_end(self._abort(upload))
 
-    async def _put(self, buffer: io.BytesIO) -> None:
-        buffer.seek(0)
+    async def _publish(self, buffer: io.BytesIO) -> None:
         with self._bucket.translated(self._doing):
-            await self._bucket.client.put_object(
-                Bucket=self._bucket.name, Key=self._key, Body=buffer, ContentType=self._mimetype
-            )
+            if self._upload:
+                await self._bucket.client.complete_multipart_upload(
+                    Bucket=self._bucket.name,
+                    Key=self._key,
+                    UploadId=self._upload,
+                    MultipartUpload={"Parts": self._parts},
+                )
+                self._upload = ""
+            else:
+                buffer.seek(0)
+                await self._bucket.client.put_object(
+                    Bucket=self._bucket.name, Key=self._key, Body=buffer, ContentType=self._mimetype
+                )
+        self._published()
 
     async def _send_part(self, buffer: io.BytesIO) -> None:
         number = len(self._parts) + 1
@@ -115,7 +117,7 @@ class S3Writer(BlobWriter):
         with self._bucket.translated(self._doing):
             if not self._upload:
                 # An upload whose name got lost could never be aborted.
-                await _to_the_end(self._begin())
+                await to_the_end(self._begin())
             buffer.seek(0)
             answer = await self._bucket.client.upload_part(
                 Bucket=self._bucket.name, Key=self._key, UploadId=self._upload, PartNumber=number, Body=buffer
@@ -131,15 +133,6 @@ class S3Writer(BlobWriter):
         )
         self._upload = answer["UploadId"]
 
-    async def _complete(self) -> None:
-        with self._bucket.translated(self._doing):
-            await self._bucket.client.complete_multipart_upload(
-                Bucket=self._bucket.name,
-                Key=self._key,
-                UploadId=self._upload,
-                MultipartUpload={"Parts": self._parts},
-            )
-
     async def _abort(self, upload: str) -> None:
         try:
             await self._bucket.client.abort_multipart_upload(Bucket=self._bucket.name, Key=self._key, UploadId=upload)
@@ -154,28 +147,3 @@ class S3Writer(BlobWriter):
                 self._bucket.name,
                 exc_info=True,
             )
-
-
-async def _to_the_end(work: Coroutine[object, object, T]) -> T:
-    """Do the work though the caller be cancelled meanwhile; the cancellation is raised afterwards.
-
-    After a cancellation the work has :data:`GRACE` seconds left; a second one ends it at once.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            done, _ = await asyncio.wait({task}, timeout=None if cancelled is None else GRACE)
-        except asyncio.CancelledError as error:
-            if cancelled is not None:
-                task.cancel()
-            cancelled = error
-        else:
-            if not done:
-                task.cancel()
-    if cancelled is not None:
-        if not task.cancelled():
-            # Looked at, so that asyncio does not report it as forgotten.
-            task.exception()
-        raise cancelled
-    return task.result()
