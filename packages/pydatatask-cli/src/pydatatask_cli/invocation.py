@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,7 +22,7 @@ from .errors import UsageError
 from .exits import ExitCode, exit_code, lines_of
 from .load import load_pipeline
 
-__all__ = ["Invocation", "invoke", "pass_invocation"]
+__all__ = ["Invocation", "completion_variable", "invoke", "pass_invocation"]
 
 T = TypeVar("T")
 
@@ -70,13 +72,20 @@ def invoke(group: click.Group, invocation: Invocation, prog_name: str | None, ar
     """Parse arguments, run the verb, show what went wrong, and give the exit code."""
     _log_to_stderr(invocation)
     try:
-        result = group.main(args, prog_name, standalone_mode=False, obj=invocation)
+        program = prog_name or Path(sys.argv[0]).name
+        variable = completion_variable(program)
+        result = group.main(args, program, complete_var=variable, standalone_mode=False, obj=invocation)
         output.flush()
     except SystemExit as end:  # completion, and verbs that scripts added
         return end.code if isinstance(end.code, int) else (0 if end.code is None else _say(str(end.code)))
     except BaseException as error:  # noqa: BLE001  # the outermost place: whatever it is becomes a code
         return _report(error, invocation.debug)
     return result if type(result) is int or isinstance(result, ExitCode) else ExitCode.OK
+
+
+def completion_variable(program: str) -> str:
+    """Name the environment variable by which a shell asks the program to complete."""
+    return f"_{re.sub(r'[^A-Za-z0-9]', '_', program)}_COMPLETE".upper()
 
 
 def _say(text: str) -> int:

@@ -15,7 +15,7 @@ from pydatatask_core.task.record import RunRecord
 
 from . import output
 
-__all__ = ["Progress", "TaskRow", "duration", "first_line", "ticking"]
+__all__ = ["Progress", "TaskRow", "duration", "ending", "first_line", "plain_ticks", "ticking"]
 
 MOST_FAILURES = 50
 """Failures of one task that are shown one by one."""
@@ -113,7 +113,7 @@ class Progress:
         self._failures[event.task] += 1
         shown = self._failures[event.task]
         if shown <= MOST_FAILURES:
-            output.narrate(f"{event.task} {event.job}: {_ending(event.record)}")
+            output.narrate(f"{event.task} {event.job}: {ending(event.record)}")
         if shown == MOST_FAILURES:
             output.narrate(f"{event.task}: further failures are counted, and no longer shown one by one.")
 
@@ -121,7 +121,7 @@ class Progress:
         self._failures[event.task] += 1
         if self._failures[event.task] <= MOST_FAILURES:
             output.narrate(
-                f"{event.task} {event.job}: attempt {event.record.attempt}: {_ending(event.record)}"
+                f"{event.task} {event.job}: attempt {event.record.attempt}: {ending(event.record)}"
                 f" - next attempt in {duration(event.delay)}"
             )
 
@@ -146,7 +146,10 @@ def _did(done: int, failed: int, could_not_start: int, launched: int, name: str)
     return f"{name}: {', '.join(parts)}"
 
 
-def _ending(record: RunRecord) -> str:
+def ending(record: RunRecord) -> str:
+    """Say how a run ended: ``done``, ``timed out``, ``failed (exit code 3)``."""
+    if record.succeeded:
+        return "done"
     if record.result == "timeout":
         return "timed out"
     what = "failed" if record.result == "failure" else record.result

@@ -48,9 +48,9 @@ def draw_status(status: PipelineStatus) -> None:
     output.console().print(table)
 
 
-def narrate_errors(status: PipelineStatus) -> None:
-    """Say on standard error why repositories cannot be asked."""
-    for location, error in status.errors.items():
+def narrate_errors(errors: Mapping[str, Exception]) -> None:
+    """Say on standard error why repositories, given by location, cannot be asked."""
+    for location, error in errors.items():
         for line in lines_of(error):
             output.narrate(f"Error: {location}: {line}")
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ..invocation import Invocation
 
-__all__ = ["JOB", "LINK", "TASK", "json_option"]
+__all__ = ["JOB", "LINK", "TARGET", "TASK", "json_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +54,13 @@ class _Job(StringType):
             self.fail(str(error), param, ctx)
 
 
+def _links(pipeline: Pipeline) -> list[str]:
+    return [f"{task.name}.{link}" for task in pipeline.tasks.values() for link in task.links]
+
+
 TASK = _Name("task", lambda pipeline: list(pipeline.tasks))
-LINK = _Name(
-    "link", lambda pipeline: [f"{task.name}.{link}" for task in pipeline.tasks.values() for link in task.links]
-)
+LINK = _Name("link", _links)
+TARGET = _Name("target", lambda pipeline: [*_links(pipeline), *pipeline.tasks])
 JOB = _Job()
 
 

@@ -13,9 +13,12 @@ from .. import output
 from ..exits import ExitCode
 from ..interrupts import GRACE, Interrupts, leave_within
 from ..invocation import Invocation, pass_invocation
+from ..launching import launch_job
+from ..names import find_task
 from ..progress import QUIET, Progress, plain_ticks, ticking
+from .arguments import JOB, TASK
 
-__all__ = ["run", "update"]
+__all__ = ["launch", "run", "update"]
 
 
 @click.command
@@ -40,6 +43,26 @@ def run(invocation: Invocation, forever: bool, launch_once: bool, timeout: float
 def update(invocation: Invocation) -> ExitCode:
     """Do one round: start what is ready now, and wait for the functions among it."""
     return invocation.run(_run(invocation.pipeline, False, True, None, False))
+
+
+@click.command
+@click.argument("task", type=TASK)
+@click.argument("job", type=JOB)
+@click.option("--sync", is_flag=True, help="Run it in this process, where it can be.")
+@click.option("--meta/--no-meta", default=True, show_default=True, help="Publish its done record.")
+@click.option("-f", "--force", is_flag=True, help="Start it even if it is not ready.")
+@pass_invocation
+def launch(invocation: Invocation, task: str, job: str, sync: bool, meta: bool, force: bool) -> ExitCode:
+    """Run TASK on JOB now, and wait for it."""
+    pipeline = invocation.pipeline
+    chosen = find_task(pipeline, task)
+
+    async def launching() -> ExitCode:
+        with Interrupts(lambda: None):
+            async with pipeline:
+                return await launch_job(pipeline, chosen, job, synchronous=sync, metadata=meta, force=force)
+
+    return invocation.run(launching())
 
 
 async def _run(

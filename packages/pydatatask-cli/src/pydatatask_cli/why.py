@@ -1,0 +1,114 @@
+"""Why a task starts a job or does not: what ``why`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+from attrs import asdict, frozen
+from pydatatask_core.job import check_job
+from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.repository.combining import keys_of
+from pydatatask_core.repository.protocols import Repository
+from pydatatask_core.repository.together import together
+from pydatatask_core.task.base import Task
+from typing_extensions import override
+
+from .judge import Condition, Judge, Keys, Verdict
+from .names import NamedLink, links_in_order
+from .records import AT_ONCE
+
+__all__ = ["Group", "Groups", "explain", "explain_all"]
+
+
+@frozen
+class Group:
+    """Jobs that do not start for the same reasons, or that may start."""
+
+    ready: bool | None
+    causes: tuple[str, ...]
+    remedies: tuple[str, ...]
+    jobs: int
+    examples: tuple[str, ...]
+
+
+@frozen
+class Groups:
+    """All jobs of a task's inputs, by what becomes of them."""
+
+    task: str
+    groups: tuple[Group, ...]
+
+    def data(self) -> dict[str, Any]:
+        """Give the groups for a JSON document."""
+        return asdict(self)
+
+
+class _Asked(Keys):
+    """Asks the repository each time."""
+
+    @override
+    async def holds(self, repo: Repository, job: str) -> bool:
+        return await repo.contains(job)
+
+
+class _Listed(Keys):
+    """Knows from one listing of each repository."""
+
+    def __init__(self, held: Mapping[str, Set[str]]) -> None:
+        self.held = held
+
+    @override
+    async def holds(self, repo: Repository, job: str) -> bool:
+        return job in self.held[repo.location]
+
+
+async def explain(pipeline: Pipeline, task: Task, job: str) -> Verdict:
+    """Say of each of a task's conditions how it stands for a job. One that cannot be told does not hide the others.
+
+    :raises JobIdError: if it is no valid job id.
+    """
+    return await Judge(pipeline.graph, task, _Asked(), details=True).verdict(check_job(job))
+
+
+async def explain_all(pipeline: Pipeline, task: Task, examples: int = 3) -> Groups:
+    """Group the jobs of a task's inputs by what keeps them from starting. Lists each repository once.
+
+    :raises StoreUnavailableError: if one of them cannot be asked.
+    """
+    conditional = [link for link in links_in_order(task, True) if _decides(link)]
+    repos = {link.repo.location: link.repo for link in conditional}
+    own = task.ready if task.has_own_rule else None
+    if own is not None:
+        repos[own.location] = own
+    held = dict(zip(repos, await together(keys_of, list(repos.values()), AT_ONCE), strict=True))
+    sources = [link.repo for link in conditional if link.link.required_for_start or link.link.is_input]
+    jobs = set[str]().union(*(held[repo.location] for repo in [*sources, *([own] if own is not None else [])]))
+    judge = Judge(pipeline.graph, task, _Listed(held), details=False)
+    verdicts = await together(judge.verdict, sorted(jobs), AT_ONCE)
+    return Groups(task.name, tuple(_grouped(verdicts, examples)))
+
+
+def _decides(link: NamedLink) -> bool:
+    return link.link.is_input or link.link.required_for_start or link.link.inhibits_start
+
+
+def _grouped(verdicts: Iterable[Verdict], examples: int) -> list[Group]:
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(tuple(one.cause for one in _obstacles(verdict)), []).append(verdict)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return [
+        Group(
+            alike[0].ready,
+            causes,
+            tuple(dict.fromkeys(one.remedy for one in _obstacles(alike[0]) if one.remedy)),
+            len(alike),
+            tuple(verdict.job for verdict in alike[:examples]),
+        )
+        for causes, alike in ordered
+    ]
+
+
+def _obstacles(verdict: Verdict) -> list[Condition]:
+    return [condition for condition in verdict.conditions if condition.satisfied is not True]
