@@ -153,7 +153,8 @@ class FaultyRepository(Repository):
 
     @override
     def __repr__(self) -> str:
-        return f"<faulty {self.base!r}>"
+        # Errors name what is wrapped, here and there.
+        return repr(self.base)
 
     @override
     async def unfiltered_iter(self) -> AsyncIterator[str]:
