@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Self
 from typing_extensions import override
 
 from ..errors import ConfigurationError, PydatataskError
-from ..repository.protocols import Repository
+from ..repository.protocols import CreatingRepository, Repository
 from ..session import Session
 from ..task.base import RunTask, Task
 from ..task.executor import ExecutorTask
@@ -19,6 +20,8 @@ from .controller import Controller
 from .events import Observer
 from .feed import Polling
 from .graph import Graph
+from .lease import Lease
+from .lock import FileLock, PipelineLock
 from .quota import ResourceManager
 
 __all__ = ["Pipeline"]
@@ -37,9 +40,13 @@ class Pipeline:
         session: Session,
         resources: Iterable[ResourceManager] = (),
         priority: Callable[[str, str], int] | None = None,
+        *,
+        lock: CreatingRepository | PipelineLock | None = None,
     ) -> None:
         """:param resources: the resource managers that tasks share; those of the tasks are found without.
         :param priority: of a task's name and a job; ready jobs of a higher priority start first.
+        :param lock: where the lease lives that lets one controller at a time drive this pipeline. Without it, a lock
+            file guards the pipelines of one script on one machine.
         :raises ConfigurationError: if two tasks have one name.
         """
         self.tasks: dict[str, Task] = {}
@@ -57,6 +64,9 @@ class Pipeline:
         self.controller: Controller | None = None
         """The controller of the run that is going on, if one is."""
         self._open = False
+        self._lock = Lease(lock) if isinstance(lock, CreatingRepository) else lock
+        self.script: str | None = _script_that_calls()
+        """The script that this pipeline is run by, which the lock file is named after."""
 
     @override
     def __repr__(self) -> str:
@@ -151,6 +161,30 @@ class Pipeline:
         async with self.session:
             yield self
 
+    @property
+    def lock(self) -> PipelineLock | None:
+        """What lets one controller at a time drive this pipeline; None if nothing does."""
+        if self._lock is None and self.script is not None:
+            self._lock = FileLock(self.script)
+        return self._lock
+
+    @asynccontextmanager
+    async def locked(self, lost: Callable[[], None] | None = None) -> AsyncIterator[None]:
+        """Hold the pipeline's lock, for whatever changes something. The session must be open.
+
+        :param lost: called if the lock can be kept no longer: launch nothing more.
+        :raises LockHeldError: if another controller holds it.
+        """
+        lock = self.lock
+        if lock is None:
+            yield
+            return
+        await lock.acquire(lost or (lambda: None))
+        try:
+            yield
+        finally:
+            await lock.release()
+
     def make_controller(self, observers: Iterable[Observer] = (), *, fail_fast: bool = False) -> Controller:
         """Make a controller for one run, to be driven and watched by the caller. The pipeline must be open.
 
@@ -178,6 +212,7 @@ class Pipeline:
         """Run until nothing is left to do; see :meth:`Controller.run`. Gives the controller, which knows what happened.
 
         :param timeout: seconds after which to give up.
+        :raises LockHeldError: if another controller drives this pipeline.
         :raises TimeoutError: after that time. What ran in this process was cancelled.
         :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
         """
@@ -186,7 +221,7 @@ class Pipeline:
             raise ConfigurationError("This pipeline is running already.")
         self.controller = controller
         try:
-            async with asyncio.timeout(timeout):
+            async with self.locked(controller.stop), asyncio.timeout(timeout):
                 await controller.run(forever=forever, launch_once=launch_once)
         except TimeoutError as error:
             raise TimeoutError(f"The pipeline was not done after {timeout} seconds.") from error
@@ -221,6 +256,17 @@ class Pipeline:
                     if recursive:
                         todo.append(item)
         return list(seen.values())
+
+
+def _script_that_calls() -> str | None:
+    """Give the script that is being run, if it is what makes the pipeline."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__") != "__main__":
+        return None
+    file = frame.f_globals.get("__file__")
+    return None if file is None else str(file)
 
 
 def _raise(results: Iterable[BaseException | None]) -> None:

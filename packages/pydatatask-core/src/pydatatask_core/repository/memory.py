@@ -11,7 +11,7 @@ from ..errors import MissingJobError
 from ..job import check_job
 from ..streams import BlobReader, BlobWriter
 from .changes import ChangeSource
-from .protocols import PAGE, MetadataRepository, Repository, StreamRepository, ValidKeys
+from .protocols import PAGE, CreatingRepository, Repository, StreamRepository, ValidKeys
 from .value import plain
 
 __all__ = ["InProcessBlobRepository", "InProcessMetadataRepository"]
@@ -60,7 +60,7 @@ class _InProcessRepository(Repository):
             self.changes.removed(job)
 
 
-class InProcessMetadataRepository(_InProcessRepository, MetadataRepository):
+class InProcessMetadataRepository(_InProcessRepository, CreatingRepository):
     """Structured data in a dict, ``.data``. Absent jobs have the info ``None``."""
 
     def __init__(self, data: dict[str, Any] | None = None) -> None:
@@ -75,6 +75,13 @@ class InProcessMetadataRepository(_InProcessRepository, MetadataRepository):
     async def dump(self, job: str, data: Any, /) -> None:
         self.data[check_job(job)] = plain(data, job, self)
         self.changes.added(job)
+
+    @override
+    async def create(self, job: str, data: Any, /) -> bool:
+        if check_job(job) in self.data:
+            return False
+        await self.dump(job, data)
+        return True
 
 
 class InProcessBlobRepository(_InProcessRepository, StreamRepository):

@@ -34,6 +34,7 @@ __all__ = [
     "CanList",
     "CanOpen",
     "CanWatch",
+    "CreatingRepository",
     "MetadataRepository",
     "Repository",
     "StreamRepository",
@@ -247,6 +248,20 @@ class MetadataRepository(Repository):
         """Publish ``data`` as the job's value, replacing any earlier one at once.
 
         After a failure the earlier value stands. After a cancellation either the earlier value or the new one does.
+
+        :raises MalformedValueError: if ``data`` holds what cannot be stored. Nothing was written.
+        """
+
+
+class CreatingRepository(MetadataRepository):
+    """A metadata repository that can decide who was first."""
+
+    @abstractmethod
+    async def create(self, job: str, data: Any, /) -> bool:
+        """Publish ``data`` as the job's value if there is none, and tell whether that was so. The store decides.
+
+        Of several callers at the same time exactly one gets True. After a failure or a cancellation either nothing
+        was stored or the whole value.
 
         :raises MalformedValueError: if ``data`` holds what cannot be stored. Nothing was written.
         """
