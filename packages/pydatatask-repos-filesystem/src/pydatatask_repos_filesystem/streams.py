@@ -108,7 +108,7 @@ class FileWriter(BlobWriter):
     async def abort(self) -> None:
         if not self._closed:
             self._closed = True
-            self._buffer.clear()
+            self._buffer = bytearray()
             if self._draft is not None:
                 await self._errands.ask("discard", self._job, self._draft.discard, long=True)
 
@@ -123,7 +123,8 @@ class FileWriter(BlobWriter):
         except OSError as error:
             self._failure = error
             raise
-        self._buffer.clear()
+        # A new one: the traceback of a failed write may still hold the old one, which then cannot change its size.
+        self._buffer = bytearray()
 
     def _publish(self) -> Change:
         if self._draft is None and self._failure is None:
