@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .members import Member
-from .steps import ROOT, Step, run, run_tests
+from .steps import ROOT, Step, StepFailedError, run, run_tests
 
 __all__ = ["alone"]
 
@@ -20,6 +20,8 @@ def alone(uv: Path, member: Member, marks: str) -> Step:
     """Import, check and test one member with nothing installed but what it declares."""
 
     def check() -> None:
+        if not any(member.tests.rglob("test_*.py")):
+            raise StepFailedError(f"{member.name} has no tests")
         home = FOLDER / member.name
         python = home / "venv" / "bin" / "python"
         sync = (uv, "sync", "--quiet", "--locked", "--package", member.name)
