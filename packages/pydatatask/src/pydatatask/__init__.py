@@ -11,7 +11,17 @@ from ._exports import HOME, load
 
 if TYPE_CHECKING:
     from pydatatask_cli import (
+        cat_data as cat_data,
+        delete_data as delete_data,
+        inject_data as inject_data,
+        launch as launch,
+        list_data as list_data,
         main as main,
+        print_status as print_status,
+        print_trace as print_trace,
+        run as run,
+        shell as shell,
+        update as update,
     )
     from pydatatask_core import (
         Added as Added,

@@ -63,7 +63,17 @@ HOME = {
     "TemplateError": "pydatatask_core",
     "YamlMetadataFileRepository": "pydatatask_repos_filesystem",
     "YamlMetadataS3Repository": "pydatatask_repos_s3",
+    "cat_data": "pydatatask_cli",
+    "delete_data": "pydatatask_cli",
+    "inject_data": "pydatatask_cli",
+    "launch": "pydatatask_cli",
+    "list_data": "pydatatask_cli",
     "main": "pydatatask_cli",
+    "print_status": "pydatatask_cli",
+    "print_trace": "pydatatask_cli",
+    "run": "pydatatask_cli",
+    "shell": "pydatatask_cli",
+    "update": "pydatatask_cli",
 }
 """Every name of this package, and the module that it is taken from."""
 
