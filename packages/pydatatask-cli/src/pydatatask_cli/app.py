@@ -1,21 +1,42 @@
-"""The ``pydatatask`` command, and the same verbs for a script's own pipeline."""
+"""The ``pydatatask`` command, and the same verbs for a script's own pipeline.
+
+A verb's module is loaded when the verb is used. What ``--help`` says of it stands here, so that it need not be.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydatatask_core.pipeline.pipeline import Pipeline
+from typing_extensions import override
 
 from .invocation import Invocation, invoke
-from .verbs import VERBS
 
-__all__ = ["entry", "main", "make_group"]
+if TYPE_CHECKING:
+    from pydatatask_core.pipeline.pipeline import Pipeline
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+__all__ = ["VERBS", "entry", "main", "make_group"]
+
+VERBS = {
+    "run": ("running", "Start what is ready until nothing is left to do."),
+    "update": ("running", "Do one round: start what is ready now."),
+    "launch": ("running", "Run TASK on JOB now, and wait for it."),
+    "status": ("looking", "Show how many jobs each repository holds."),
+    "trace": ("looking", "Show where jobs are, and what became of their runs."),
+    "why": ("looking", "Say why TASK starts JOB or does not."),
+    "ls": ("values", "List the jobs of a repository or a set expression."),
+    "cat": ("values", "Print a job's value."),
+    "inject": ("values", "Store FILE, or standard input, as a job's value."),
+    "rm": ("deleting", "Delete jobs from a repository or a task."),
+    "graph": ("structure", "Show which task feeds which."),
+    "validate": ("structure", "Open the pipeline as a run would, and say what is wrong."),
+    "shell": ("structure", "Start an interactive Python with the pipeline open."),
+    "completion": ("structure", "Print what makes a shell complete names."),
+}
+"""Each verb's module, and its first sentence."""
 
 HELP = """Run a pipeline, and look into it.
 
@@ -25,6 +46,36 @@ HELP = """Run a pipeline, and look into it.
     validate, 4 a store or site is unreachable, 5 nothing matched, 6 another controller holds the lock, 124 timeout,
     130 interrupted.
     """
+
+
+class _Verbs(click.Group):
+    """The verbs of this package, and those that a script added; one of the same name replaces ours."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        added = super().get_command(ctx, cmd_name)
+        if added is not None or cmd_name not in VERBS:
+            return added
+        module = import_module(f".verbs.{VERBS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in self.commands or name not in VERBS:
+                command = self.get_command(ctx, name)
+                if command is not None and not command.hidden:
+                    rows.append((name, command.get_short_help_str(80)))
+            else:
+                rows.append((name, VERBS[name][1]))
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)
 
 
 def make_group(*, any_pipeline: bool) -> click.Group:
@@ -43,21 +94,23 @@ def make_group(*, any_pipeline: bool) -> click.Group:
         click.Option(["--debug"], is_flag=True, help="Show tracebacks and log records. [env: PYDATATASK_DEBUG]"),
     ]
     if any_pipeline:
-        params.insert(
-            0,
-            click.Option(
-                ["-p", "--pipeline"],
-                metavar="FILE_OR_MODULE[:NAME]",
-                envvar="PYDATATASK_PIPELINE",
-                help="Where the pipeline is. [env: PYDATATASK_PIPELINE]",
-                type=click.Path(),
-            ),
+        where = click.Option(
+            ["-p", "--pipeline"],
+            metavar="FILE_OR_MODULE[:NAME]",
+            envvar="PYDATATASK_PIPELINE",
+            help="Where the pipeline is. [env: PYDATATASK_PIPELINE]",
+            type=click.Path(),
         )
-    group = click.Group("pydatatask", callback=callback, params=params, help=HELP, context_settings=dict(CONTEXT))
-    group = click.version_option(version("pydatatask-cli"), prog_name="pydatatask-cli")(group)
-    for verb in VERBS:
-        group.add_command(verb)
-    return group
+        params.insert(0, where)
+    group = _Verbs(
+        "pydatatask",
+        callback=callback,
+        params=params,
+        help=HELP,
+        subcommand_metavar="VERB [ARGS]...",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    return click.version_option(package_name="pydatatask-cli", prog_name="pydatatask-cli")(group)
 
 
 def entry() -> None:
@@ -71,7 +124,8 @@ def entry() -> None:
 def main(pipeline: Pipeline, instrument: Callable[[click.Group], Any] | None = None) -> None:
     """Do what ``sys.argv`` says with a pipeline. Call this at the end of the script that makes it.
 
-    :param instrument: receives the click group, so that a script can add verbs to it.
+    :param instrument: receives the click group, so that a script can add verbs to it. In a verb,
+        ``click.get_current_context().obj.pipeline`` is the pipeline.
     :raises SystemExit: always, with the exit code.
     """
     group = make_group(any_pipeline=False)

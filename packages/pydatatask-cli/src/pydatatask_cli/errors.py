@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from pydatatask_core.errors import PydatataskError
 
-__all__ = ["LoadError", "ReaderGoneError", "UnknownNameError", "UsageError", "did_you_mean"]
+__all__ = ["LoadError", "UnknownNameError", "UsageError", "did_you_mean"]
 
 
 class UsageError(PydatataskError, ValueError):
@@ -20,10 +20,6 @@ class UnknownNameError(UsageError, LookupError):
 
 class LoadError(PydatataskError):
     """The file or module that holds the pipeline cannot be loaded, or holds no single pipeline."""
-
-
-class ReaderGoneError(Exception):
-    """Whoever read standard output went away. No mistake of anybody."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from enum import IntEnum
 
@@ -18,9 +21,11 @@ from pydatatask_core.errors import (
     TemplateError,
 )
 
-from .errors import LoadError, ReaderGoneError, UsageError
+from . import output
+from .errors import LoadError, UsageError
+from .output import ReaderGoneError
 
-__all__ = ["ExitCode", "exit_code", "lines_of"]
+__all__ = ["ExitCode", "exit_code", "lines_of", "report"]
 
 
 class ExitCode(IntEnum):
@@ -69,6 +74,31 @@ def exit_code(error: BaseException) -> ExitCode:
 def lines_of(error: BaseException) -> list[str]:
     """Say an error in a few lines: one for each error of a group."""
     return [_line(one) for one in _each(error)]
+
+
+def report(error: BaseException, debug: bool) -> ExitCode:
+    """Show what ended the command, and give its exit code.
+
+    :param debug: show the traceback as well.
+    """
+    code = exit_code(error)
+    if code is ExitCode.READER_GONE:
+        # Python would complain about the same pipe once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code
+    if debug:
+        output.narrate("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, click.UsageError):
+        error.show(sys.stderr)
+        return code
+    if code is ExitCode.INTERRUPTED:
+        output.narrate("Interrupted.")
+        return code
+    for line in lines_of(error):
+        output.narrate(f"Error: {line}")
+    if not debug and code is ExitCode.FAILED:
+        output.narrate("Use --debug to see where it happened.")
+    return code
 
 
 def _each(error: BaseException) -> Iterator[BaseException]:

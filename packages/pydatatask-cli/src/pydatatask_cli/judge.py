@@ -104,9 +104,10 @@ class Judge:
         return Verdict(self._task.name, job, tuple(_about(one, about) for one in conditions), tuple(errors))
 
     def _is_worth_asking(self, link: NamedLink, conditions: list[Condition]) -> bool:
-        """A record is read if it is there, and, where that is all that is asked for, if it still decides."""
-        relevant = conditions if not self._details else [one for one in conditions if one.link == link.name]
-        return all(condition.satisfied for condition in relevant)
+        """A record is read if it is there and, where many are looked at, if the job has not ended already."""
+        missing = (one.rule == "required" and one.link == link.name for one in conditions if not one.satisfied)
+        ended = (one.rule == "inhibits" and not self._details for one in conditions if not one.satisfied)
+        return not any(missing) and not any(ended)
 
     async def _own_rule(self, job: str, errors: list[Exception]) -> Condition:
         repo = self._task.ready

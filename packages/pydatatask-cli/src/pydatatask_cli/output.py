@@ -1,29 +1,33 @@
 """Where text goes: data to standard output, narration to standard error.
 
-Rich is imported only by what draws, so that ``--help`` and completion are quick.
+Rich is imported only by what draws, and nothing of the core is, so that ``--help`` and completion are quick.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .errors import ReaderGoneError
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ReaderGoneError",
     "console",
     "document",
     "flush",
     "is_terminal",
     "line",
+    "lines",
+    "log_to_stderr",
     "narrate",
     "raw",
     "record",
@@ -31,6 +35,10 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 """Of every JSON document and JSON line that the verbs print."""
+
+
+class ReaderGoneError(Exception):
+    """Whoever read standard output went away. No mistake of anybody."""
 
 
 def line(text: str = "") -> None:
@@ -93,6 +101,38 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+
+
+def log_to_stderr(debug: Callable[[], bool]) -> None:
+    """Narrate what the library logs, one line each, unless the script has made arrangements of its own.
+
+    :param debug: tells whether tracebacks are wanted.
+    """
+    logger = logging.getLogger("pydatatask")
+    if logging.getLogger().handlers or logger.handlers:
+        return
+    handler = _Narrator()
+    handler.setFormatter(_Brief(debug))
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _Narrator(logging.Handler):
+    """Narrates. Looks up standard error each time, since a live table stands in for it meanwhile."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        narrate(self.format(record))
+
+
+class _Brief(logging.Formatter):
+    def __init__(self, debug: Callable[[], bool]) -> None:
+        super().__init__()
+        self._debug = debug
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record) if self._debug() else record.getMessage()
 
 
 def _write(stream: TextIO, text: str) -> None:

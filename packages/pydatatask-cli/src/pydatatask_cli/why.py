@@ -111,4 +111,6 @@ def _grouped(verdicts: Iterable[Verdict], examples: int) -> list[Group]:
 
 
 def _obstacles(verdict: Verdict) -> list[Condition]:
-    return [condition for condition in verdict.conditions if condition.satisfied is not True]
+    """What stands in the way, failures of other tasks first: the rest may follow from them."""
+    found = [condition for condition in verdict.conditions if condition.satisfied is not True]
+    return sorted(found, key=lambda condition: condition.rule != "success")

@@ -31,9 +31,10 @@ MOST_SHOWN = 10
 def rm(
     invocation: Invocation, target: str, jobs: tuple[str, ...], recursive: bool, yes: bool, dry_run: bool
 ) -> ExitCode:
-    """Delete jobs from a repository, or from all that a task fills: its outputs and its status.
+    """Delete jobs from a repository or a task.
 
-    A pattern has *, ? or [...], and quotes around it for your shell.
+    From a task means from all that it fills: its outputs and its status. A pattern has *, ? or [...], and quotes
+    around it for your shell.
     """
     pipeline = invocation.pipeline
     targets = targets_of(pipeline, target)

@@ -81,9 +81,9 @@ def trace(invocation: Invocation, jobs: tuple[str, ...], all_links: bool, as_jso
 @json_option("one JSON document")
 @pass_invocation
 def why(invocation: Invocation, task: str, job: str | None, as_json: bool) -> ExitCode:
-    """Say why TASK starts JOB or does not, and what would change that.
+    """Say why TASK starts JOB or does not.
 
-    Without JOB: how many jobs of its inputs are kept from starting by what.
+    Says what would change that, too. Without JOB: how many jobs of its inputs are kept from starting by what.
     """
     chosen = find_task(invocation.pipeline, task)
 

@@ -41,7 +41,10 @@ def run(invocation: Invocation, forever: bool, launch_once: bool, timeout: float
 @click.command
 @pass_invocation
 def update(invocation: Invocation) -> ExitCode:
-    """Do one round: start what is ready now, and wait for the functions among it."""
+    """Do one round: start what is ready now.
+
+    Waits for the functions among it to end.
+    """
     return invocation.run(_run(invocation.pipeline, False, True, None, False))
 
 

@@ -79,7 +79,10 @@ def _count(number: int, noun: str) -> str:
 @click.command
 @pass_invocation
 def shell(invocation: Invocation) -> None:
-    """Start an interactive Python with the pipeline open, in which await works."""
+    """Start an interactive Python with the pipeline open.
+
+    In it await works. IPython is used where it is installed.
+    """
     from ..console import interact
 
     interact(invocation.pipeline)
@@ -89,7 +92,9 @@ def shell(invocation: Invocation) -> None:
 @click.argument("shell_name", metavar="[bash|zsh|fish]", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell_name: str | None) -> None:
-    """Print what makes a shell complete verbs, tasks and repositories.
+    """Print what makes a shell complete names.
+
+    It completes verbs, options, tasks and repositories.
 
     \b
     bash:  eval "$(pydatatask completion bash)"   in ~/.bashrc

@@ -27,7 +27,7 @@ __all__ = ["cat", "inject", "ls"]
 @json_option("JSON Lines, one job each")
 @pass_invocation
 def ls(invocation: Invocation, expression: tuple[str, ...], count: bool, stream: bool, as_json: bool) -> ExitCode:
-    """List the jobs of a repository, or of a set expression over repositories.
+    """List the jobs of a repository or a set expression.
 
     \b
     task.link           the jobs of a repository
@@ -85,7 +85,10 @@ def _print_count(count: int, as_json: bool) -> None:
 @json_option("the data as JSON, or what is known of a value that is no data")
 @pass_invocation
 def cat(invocation: Invocation, repository: str, job: str, raw: bool, as_json: bool) -> None:
-    """Print a job's value: bytes as they are, data as YAML."""
+    """Print a job's value.
+
+    Bytes are printed as they are, data as YAML.
+    """
     link = find_link(invocation.pipeline, repository)
     repo = link.repo
     if raw and not isinstance(repo, BlobRepository):
@@ -111,7 +114,10 @@ def cat(invocation: Invocation, repository: str, job: str, raw: bool, as_json: b
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @pass_invocation
 def inject(invocation: Invocation, repository: str, job: str, file: str) -> None:
-    """Store FILE, or standard input, as a job's value: bytes as they are, data from YAML or JSON."""
+    """Store FILE, or standard input, as a job's value.
+
+    Bytes are stored as they are. Where a repository holds data, the input is YAML or JSON.
+    """
     link = find_link(invocation.pipeline, repository)
     if file == "-" and sys.stdin.isatty():
         output.narrate(f"Type the value of {job}, and end it with Ctrl-D.")
