@@ -84,9 +84,13 @@ class Readiness:
         """Give the number of jobs a store is known to hold."""
         return self._counts[leaf]
 
+    def states(self) -> Mapping[State, int]:
+        """Count the jobs in each state. Costs a pass over all jobs."""
+        return Counter(self._states.values())
+
     def ready_counts(self) -> list[int]:
         """Give each task's number of ready jobs. Costs a pass over all jobs."""
-        states = Counter(self._states.values())
+        states = self.states()
         return [sum(jobs for state, jobs in states.items() if state.ready >> n & 1) for n in range(len(self.tasks))]
 
     def added(self, leaf: int, job: str) -> None:
