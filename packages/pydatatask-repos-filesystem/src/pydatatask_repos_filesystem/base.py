@@ -14,7 +14,7 @@ from pydatatask_core.repository.protocols import Repository, ValidKeys
 from typing_extensions import override
 
 from .errands import Errands
-from .folder import PAGE, Folder
+from .folder import PAGE, Folder, Listing
 from .sweep import prepare
 from .watch import watching
 
@@ -142,7 +142,7 @@ class FolderRepository(Repository):
 
     async def _listed(self, pick: Callable[[str, os.DirEntry[str]], T]) -> AsyncIterator[list[T]]:
         """Give what ``pick`` makes of each entry, a page in one trip."""
-        listing = await self._errands.ask("list", None, lambda: self._folder.listing(pick), long=True)
+        listing = Listing(self._folder, pick)
         try:
             while True:
                 page = await self._errands.ask("list", None, listing.page, long=True)

@@ -9,6 +9,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -212,31 +213,8 @@ class Folder:
 
     # all entries
 
-    def listing(self, pick: Callable[[str, os.DirEntry[str]], T]) -> Listing[T]:
-        """Begin to list the values; ``pick`` makes what is given for each, from its job, valid or not, and its entry.
-
-        :raises FolderGoneError: if the folder is not there and was before.
-        """
-        try:
-            identity = self.identity()
-            entries = os.scandir(self.path)
-        except FileNotFoundError:
-            if self.seen:
-                raise self.gone() from None
-            return Listing(iter(()), lambda: None, lambda: None)
-        return Listing(self._picked(entries, pick), lambda: self._check_still(identity), entries.close)
-
-    def _picked(self, entries: Iterator[os.DirEntry[str]], pick: Callable[[str, os.DirEntry[str]], T]) -> Iterator[T]:
-        for entry in entries:
-            job = self.job_of(entry.name)
-            if job is None or not self._is_listed(job, entry):
-                continue
-            try:
-                yield pick(job, entry)
-            except FileNotFoundError:
-                continue  # deleted since the folder was read
-
-    def _is_listed(self, job: str, entry: os.DirEntry[str]) -> bool:
+    def is_listed(self, job: str, entry: os.DirEntry[str]) -> bool:
+        """Tell whether an entry stands for the job that its name says, asking no more of the disk than it must."""
         try:
             if not (entry.is_dir() if self.directories else entry.is_file()):
                 return False
@@ -252,28 +230,55 @@ class Folder:
             return found is not None and found[0] == entry.path
         return True
 
-    def _check_still(self, identity: tuple[int, int]) -> None:
-        """Make sure that it was all of one folder that was listed: a deleted one reads as if it ended early."""
-        self.require()
-        if self.identity() != identity:
-            raise FolderGoneError(f"the folder {self.path} was replaced while it was listed. Try again.")
-
 
 class Listing(Generic[T]):
-    """A listing under way."""
+    """A listing of a folder's values, which begins with its first page.
 
-    def __init__(self, items: Iterator[T], finish: Callable[[], None], close: Callable[[], None]) -> None:
-        self._items = items
-        self._finish = finish
-        self.close = close
-        """Let go of the folder. May be called again."""
+    ``pick`` makes what is given for each value, from its job, valid or not, and its entry.
+    """
+
+    def __init__(self, folder: Folder, pick: Callable[[str, os.DirEntry[str]], T]) -> None:
+        self._folder = folder
+        self._pick = pick
+        self._identity: tuple[int, int] | None = None
+        self._items: Iterator[T] = iter(())
+        self._exits = ExitStack()
 
     def page(self) -> list[T]:
-        """Give the next :data:`PAGE` items; fewer are the last ones."""
+        """Give the next :data:`PAGE` items; fewer are the last ones.
+
+        :raises FolderGoneError: if the folder is not there and was before, or is not the one that it was at first.
+        """
+        if self._identity is None:
+            self._begin()
         page = list(itertools.islice(self._items, PAGE))
-        if len(page) < PAGE:
-            self._finish()
+        if len(page) < PAGE and self._identity is not None:
+            # A folder that is deleted meanwhile reads as if it ended early.
+            self._folder.require()
+            if self._folder.identity() != self._identity:
+                raise FolderGoneError(f"the folder {self._folder.path} was replaced while it was listed. Try again.")
         return page
+
+    def close(self) -> None:
+        """Let go of the folder. May be called again."""
+        self._exits.close()
+
+    def _begin(self) -> None:
+        try:
+            self._identity = self._folder.identity()
+            self._items = self._picked(self._exits.enter_context(os.scandir(self._folder.path)))
+        except FileNotFoundError:
+            self._folder.check()
+
+    def _picked(self, entries: Iterator[os.DirEntry[str]]) -> Iterator[T]:
+        for entry in entries:
+            job = self._folder.job_of(entry.name)
+            if job is None or not self._folder.is_listed(job, entry):
+                continue
+            try:
+                yield self._pick(job, entry)
+            except FileNotFoundError:
+                continue  # deleted since the folder was read
 
 
 def _is_empty(path: str) -> bool:
