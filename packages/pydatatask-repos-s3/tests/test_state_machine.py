@@ -15,7 +15,7 @@ from pydatatask_repos_s3 import S3BucketRepository, YamlMetadataS3Repository
 from s3_server import MakeClient
 
 # Each operation is a request or more, and each example needs a client of its own.
-SETTINGS = settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=5, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def data_alone(repo: MetadataRepository) -> Repository:
