@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from tools.bench.harness import REPEATS, Lap, Memory, compare
+from tools.checks.steps import ROOT
+
+
+def test_every_case_can_be_had_and_an_unknown_one_is_a_usage_error() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tools.bench", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    cases = list((ROOT / "tools" / "bench" / "cases").glob("[a-z]*.py"))
+    known = result.stderr.rpartition("There are: ")[2].strip(" .\n").split(", ")
+    assert len(known) == len(cases) > 0
+
+
+async def test_both_sides_are_measured_in_turns_and_only_while_the_watch_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    order: list[str] = []
+
+    async def ours(lap: Lap) -> None:
+        order.append("ours")
+        assert list(lap.folder.iterdir()) == []
+        (lap.folder / "left").write_text("by the last lap")
+        lap.cpu_seconds = 2.0
+
+    async def bare(lap: Lap) -> None:
+        order.append("bare")
+        lap.cpu_seconds = 1.0
+
+    assert await compare(100, ours, bare) == {
+        "amount": 100,
+        "per_cpu_second": 50,
+        "bare_per_cpu_second": 100,
+        "ratio": 0.5,
+    }
+    assert order == ["ours", "bare"] * REPEATS
+    assert "ours 1/5: 2.000 s" in capsys.readouterr().err
+
+
+async def test_waiting_costs_no_cpu_time_and_work_does() -> None:
+    lap = Lap(ROOT)
+    with lap.timed():
+        await asyncio.sleep(0)
+    idle = lap.cpu_seconds
+    with lap.timed():
+        sum(range(1_000_000))
+    assert lap.cpu_seconds > idle
+
+
+async def test_the_cpu_time_of_ended_children_counts() -> None:
+    lap = Lap(ROOT)
+    with lap.timed():
+        subprocess.run([sys.executable, "-c", "sum(range(2_000_000))"], check=True)
+    alone = Lap(ROOT)
+    with alone.timed():
+        pass
+    assert lap.cpu_seconds > alone.cpu_seconds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_peak_that_is_gone_again_is_seen_once() -> None:
+    memory = Memory()
+    block = bytearray(b"x" * (50 * 1024 * 1024))
+    del block
+    assert memory.peak_mib() > 45
+    assert memory.peak_mib() < 45
