@@ -18,7 +18,7 @@ from programs import pipeline_file, run, started, wait_until
 COPIES = pipeline_file("copies")
 PIECES, PIECE = 40, 8192
 JOBS_PER_KILL = 10
-"""Each is started twice, by two tasks, so that a kill after at most 15 starts always finds work under way."""
+"""Each is started twice, by two tasks, so there is work left for every kill after at most 20 starts."""
 
 Run = tuple[str, str]
 """A task's name and a job."""
@@ -41,6 +41,7 @@ def test_killed_at_random_instants_and_started_again(tmp_path: Path, kills: int)
 
     assert ended.code == 0, ended.err
     assert halves == []
+    assert len(starts_in(tmp_path)) > 2 * len(jobs), "no kill found a run under way"
     assert done_in(tmp_path) == {(task, job) for task in ("copy", "fold") for job in jobs}
     for job in jobs:
         assert copy_is_whole(tmp_path / "copies" / f"{job}.txt")
@@ -55,7 +56,7 @@ def live_until_killed(folder: Path, chance: random.Random) -> None:
             # Now and then before anything was started.
             time.sleep(chance.uniform(0, 0.5))
         else:
-            starts = before + chance.randint(1, 15)
+            starts = before + chance.randint(1, 20)
             wait_until(lambda: len(starts_in(folder)) >= starts, f"{starts - before} runs were started", controller)
             time.sleep(chance.uniform(0, 0.02))
         controller.send_signal(signal.SIGKILL)

@@ -34,7 +34,7 @@ def piece(job: str, number: int) -> str:
     return f"{job} {number} ".ljust(PIECE - 1, ".") + "\n"
 
 
-@pydatatask.InProcessSyncTask("copy", copy_done)
+@pydatatask.InProcessSyncTask("copy", copy_done, max_concurrent=4)
 async def copy(job: str, copies: pydatatask.FileRepository) -> None:
     note_start("copy", job)
     async with await copies.open(job, "w") as file:

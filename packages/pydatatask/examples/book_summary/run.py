@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shlex
 import subprocess
@@ -65,11 +66,11 @@ def upload_and_run(output: Path) -> int:
     say("Running the pipeline")
     tell(f"cd {shlex.quote(str(output))}")
     code = command(output, "run")
-    say("What it says now")
+    say("Asking how many jobs each repository holds now")
     code = command(output, "status") or code
 
     reports = sorted(output.glob("reports/*.txt"))
-    say(f"The reports, one for each book: {len(reports)}")
+    say(f"{len(reports)} reports")
     tell("cat reports/*.txt")
     for report in reports:
         sys.stdout.write(report.read_text())
@@ -89,6 +90,8 @@ def own_server() -> Iterator[None]:
     """Run an S3 server in this process, which forgets everything at the end, and name it in the environment."""
     from moto.server import ThreadedMotoServer
 
+    # It would tell of every request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
