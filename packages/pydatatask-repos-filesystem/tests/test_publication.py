@@ -7,9 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,28 +159,9 @@ async def test_a_read_only_disk_can_be_read_and_refuses_the_rest(small_disk: Pat
     assert (small_disk / "trees" / "job" / "leaf").read_bytes() == b"value"
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Be an ordinary user for a while, in all threads: root may do everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody can reach."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
-
-
-async def test_permission_denied_is_told_and_never_an_empty_store(open_folder: Path) -> None:
+async def test_permission_denied_is_told_and_never_an_empty_store(
+    open_folder: Path, as_nobody: Callable[[], AbstractContextManager[None]]
+) -> None:
     files, trees = FileRepository(open_folder / "files"), DirectoryRepository(open_folder / "trees")
     for repo in (files, trees):
         await repo.validate()
