@@ -14,7 +14,7 @@ from .changes import KeyEvent, Resync
 from .combining import AT_ONCE, BlobsBehind, Combinator, MetadataBehind, keys_of
 from .encoded import EncodedRepository
 from .expression import KeyExpression, Related, Translation
-from .protocols import BlobRepository, MetadataRepository, Repository
+from .protocols import PAGE, BlobRepository, MetadataRepository, Repository
 from .together import together
 
 __all__ = [
@@ -139,8 +139,9 @@ class _Related(Combinator):
 
     async def _translations(self) -> AsyncIterator[list[tuple[str, str | None]]]:
         if self.prefetch_lookup:
-            infos = await self.translator_repository.info_all()
-            yield [(job, _job_in(info)) for job, info in infos.items()]
+            infos = list((await self.translator_repository.info_all()).items())
+            for start in range(0, len(infos), PAGE):
+                yield [(job, _job_in(info)) for job, info in infos[start : start + PAGE]]
             return
         async for page in self.translator_repository.pages():
             targets = await together(self._translate, page, AT_ONCE)
