@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-__all__ = ["now", "set_clock"]
+__all__ = ["elapsed", "now", "set_clock"]
 
 
 def _system() -> datetime:
@@ -14,6 +15,7 @@ def _system() -> datetime:
 
 
 _clock: Callable[[], datetime] = _system
+_elapsed: Callable[[], float] = time.perf_counter
 
 
 def now() -> datetime:
@@ -21,7 +23,13 @@ def now() -> datetime:
     return _clock()
 
 
-def set_clock(clock: Callable[[], datetime] | None) -> None:
-    """Replace the clock of this process; None puts the system's back."""
-    global _clock  # the one place where time comes from
+def elapsed() -> float:
+    """Give the seconds that work has taken, counted from some moment."""
+    return _elapsed()
+
+
+def set_clock(clock: Callable[[], datetime] | None, elapsed: Callable[[], float] | None = None) -> None:
+    """Replace the clocks of this process; None puts the system's back."""
+    global _clock, _elapsed  # the one place where time comes from
     _clock = clock or _system
+    _elapsed = elapsed or time.perf_counter

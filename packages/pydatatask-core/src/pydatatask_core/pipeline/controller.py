@@ -20,7 +20,9 @@ from .events import Event, Observer, RoundDone
 from .feed import Feed, Polling
 from .guests import Guest
 from .inquiry import Inquiry, Questions
-from .lane import FifoQueue, JobQueue, Lane, PriorityQueue, Turn
+from .lane import Lane, Turn
+from .queues import JobQueue, queue_for
+from .quota_lane import QuotaLane
 from .readiness import Readiness
 from .truth import Ask
 
@@ -91,7 +93,9 @@ class Controller:
             self._outputs[task.name] = self._feeds_of(task)
             if isinstance(task, RunTask):
                 emit = self._emit if self._observers else None
-                lane = Lane(task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
+                common = (task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
+                manager = task.resource_manager
+                lane = Lane(*common) if manager is None else QuotaLane(manager, *common)
                 lane.held = task.disabled
                 self.lanes.append(lane)
                 self._asks[task.name] = self._success_ask(task)
@@ -306,4 +310,6 @@ class Controller:
 
 
 def _queue(task: Task, priority: Callable[[str, str], int] | None) -> JobQueue:
-    return FifoQueue() if priority is None else PriorityQueue(lambda job: priority(task.name, job))
+    if priority is not None:
+        return queue_for(lambda job: priority(task.name, job))
+    return queue_for(task.priority if isinstance(task, RunTask) else 0)

@@ -20,6 +20,7 @@ __all__ = [
     "RoundDone",
     "StoreBack",
     "StoreUnreachable",
+    "Waiting",
 ]
 
 
@@ -63,6 +64,15 @@ class LaunchFailed:
 
 
 @frozen
+class Waiting:
+    """A ready job waits for a quota: for cpu, mem, launches, or a job of higher priority."""
+
+    task: str
+    job: str
+    lacking: str
+
+
+@frozen
 class AnswerFailed:
     """What decides whether a job is ready could not be read. The job waits until its key changes."""
 
@@ -101,6 +111,17 @@ class RoundDone:
     """Nothing is left to do now."""
 
 
-Event = Launched | Finished | Retrying | LaunchFailed | AnswerFailed | StoreUnreachable | StoreBack | Listed | RoundDone
+Event = (
+    Launched
+    | Finished
+    | Retrying
+    | LaunchFailed
+    | Waiting
+    | AnswerFailed
+    | StoreUnreachable
+    | StoreBack
+    | Listed
+    | RoundDone
+)
 Observer = Callable[[Event], None]
 """Called on the event loop for each event. Must not raise, and must not block."""

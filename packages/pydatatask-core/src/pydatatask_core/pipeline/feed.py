@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import NoReturn
 
@@ -138,7 +137,7 @@ class Feed:
             pass
 
     async def _list(self) -> None:
-        started = time.perf_counter()
+        started = asyncio.get_running_loop().time()
         self._poke.clear()
         count = self._readiness.count(self.number)
         self._readiness.begin_listing(self.number)
@@ -155,7 +154,7 @@ class Feed:
         jobs = self._readiness.count(self.number)
         self._changes += jobs != count
         self.listings += 1
-        self._took = time.perf_counter() - started
+        self._took = asyncio.get_running_loop().time() - started
         self._emit(Listed(self.location, jobs, self._took))
         self._reached()
 

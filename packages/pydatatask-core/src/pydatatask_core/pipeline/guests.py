@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ..task.base import Task
 from .events import Event, Launched, LaunchFailed
-from .lane import JobQueue
+from .queues import JobQueue
 from .readiness import Readiness
 
 __all__ = ["Guest"]

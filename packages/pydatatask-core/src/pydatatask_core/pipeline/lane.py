@@ -7,22 +7,17 @@ nothing is ready; so a job costs no asyncio task of its own, and a function that
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import count
-from typing import Protocol
+from collections.abc import Callable
 
-from typing_extensions import override
-
+from ..clock import elapsed
 from ..errors import StoreUnavailableError
 from ..task.base import Again, Dropped, Ended, RunTask
 from .events import Event, Finished, Launched, LaunchFailed, Retrying
+from .queues import JobQueue
 from .readiness import Readiness
 
-__all__ = ["FifoQueue", "Lane", "PriorityQueue", "Turn"]
+__all__ = ["Lane", "Turn"]
 
 _log = logging.getLogger("pydatatask.pipeline")
 
@@ -40,7 +35,7 @@ class Turn:
     def is_over(self) -> bool:
         """Tell whether to give the loop its turn now. The next one begins when the loop comes round again."""
         if not self._over:
-            if time.perf_counter() < self._ends:
+            if elapsed() < self._ends:
                 return False
             self._over = True
             asyncio.get_running_loop().call_soon(self._begin)
@@ -48,73 +43,7 @@ class Turn:
 
     def _begin(self) -> None:
         self._over = False
-        self._ends = time.perf_counter() + TURN
-
-
-class JobQueue(Protocol):
-    """Holds ready jobs, in the order in which they are to start."""
-
-    on_append: Callable[[], None] | None
-    """Called when a job comes while somebody wants to know."""
-
-    def append(self, job: str, /) -> None:
-        """Take a job in."""
-        ...
-
-    def popleft(self) -> str:
-        """Give the next job."""
-        ...
-
-    def clear(self) -> None:
-        """Forget all jobs."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[str]: ...
-
-
-class FifoQueue(deque[str]):
-    """Gives jobs in the order in which they came."""
-
-    on_append: Callable[[], None] | None = None
-
-    @override
-    def append(self, job: str, /) -> None:
-        super().append(job)
-        if self.on_append is not None:
-            self.on_append()
-
-
-class PriorityQueue:
-    """Gives jobs of the highest priority first, those of one priority in the order in which they came."""
-
-    on_append: Callable[[], None] | None = None
-
-    def __init__(self, priority: Callable[[str], int]) -> None:
-        self._priority = priority
-        self._heap: list[tuple[int, int, str]] = []
-        self._count = count()
-
-    def append(self, job: str, /) -> None:
-        """Take a job in."""
-        heapq.heappush(self._heap, (-self._priority(job), next(self._count), job))
-        if self.on_append is not None:
-            self.on_append()
-
-    def popleft(self) -> str:
-        """Give the next job."""
-        return heapq.heappop(self._heap)[2]
-
-    def clear(self) -> None:
-        """Forget all jobs."""
-        self._heap.clear()
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def __iter__(self) -> Iterator[str]:
-        return (job for _, _, job in self._heap)
+        self._ends = elapsed() + TURN
 
 
 class Lane:
@@ -265,9 +194,12 @@ class Lane:
             self._fail_launch(job, error)
             end = None
         finally:
-            self.running.discard(job)
+            self._leave(job)
         if end is not None:
             self._end(job, end)
+
+    def _leave(self, job: str) -> None:
+        self.running.discard(job)
 
     def _end(self, job: str, end: Ended | Again | Dropped) -> None:
         self._troubles.pop(job, None)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
+from collections import deque
+from collections.abc import Callable
 from typing import Self
 
-from attrs import frozen
+from attrs import define, frozen
+from typing_extensions import override
 
 from ..errors import ConfigurationError
 
-__all__ = ["ResourceManager", "Resources"]
+__all__ = ["Request", "ResourceManager", "Resources"]
 
 _UNITS = {
     "": 1.0,
@@ -72,11 +77,103 @@ class Resources:
         return None
 
 
+@define(eq=False)
+class Request:
+    """A job that wants to start, and what it needs."""
+
+    cost: Resources
+    priority: int
+    window: float
+    """Seconds in which launches are counted."""
+    granted: Callable[[Request], None]
+    """Called when there is room after waiting; what it needs is reserved by then."""
+
+
 class ResourceManager:
-    """A quota that tasks share."""
+    """A quota that tasks share, and who has how much of it.
+
+    Requests are granted by priority, those of one priority in the order in which they came. One that does not fit
+    does not hold up another of the same priority behind it, but those of a lower one.
+    """
 
     def __init__(self, quota: Resources) -> None:
         self.quota = quota
+        self.used = Resources()
+        """What granted requests need, launches left out."""
+        self._launches: deque[tuple[float, int]] = deque()
+        self._waiting: list[tuple[int, int, Request]] = []
+        self._count = itertools.count()
+
+    @override
+    def __repr__(self) -> str:
+        return f"<ResourceManager of {self.quota}>"
+
+    def can_never_fit(self, cost: Resources) -> str | None:
+        """Name the amount that is larger than the whole quota's; None if it may fit some time."""
+        return cost.exceeding(self.quota)
+
+    def request(self, request: Request, time: float) -> str | None:
+        """Reserve what a request needs, or let it wait and name what it waits for. ``time`` is in seconds."""
+        lacking = self._lacking(request, time)
+        if lacking is None and self._waiting and self._waiting[0][0] < -request.priority:
+            lacking = "a job of higher priority"
+        if lacking is None:
+            self._grant(request, time)
+        else:
+            bisect.insort(self._waiting, (-request.priority, next(self._count), request))
+        return lacking
+
+    def reserve(self, request: Request) -> None:
+        """Reserve what a run needs that is live already, whether it fits or not."""
+        self.used += _held(request.cost)
+
+    def release(self, request: Request, time: float) -> None:
+        """Give back what a granted request needed, and grant others."""
+        self.used -= _held(request.cost)
+        self.look(time)
+
+    def withdraw(self, request: Request) -> None:
+        """Forget a request that waits."""
+        self._waiting = [entry for entry in self._waiting if entry[2] is not request]
+
+    def look(self, time: float) -> None:
+        """Grant the requests that fit now."""
+        # From a lower priority than this on, nothing is granted any more.
+        floor: int | None = None
+        granted: list[Request] = []
+        still: list[tuple[int, int, Request]] = []
+        for entry in self._waiting:
+            request = entry[2]
+            if (floor is not None and request.priority < floor) or self._lacking(request, time) is not None:
+                floor = request.priority if floor is None else floor
+                still.append(entry)
+            else:
+                self._grant(request, time)
+                granted.append(request)
+        self._waiting = still
+        for request in granted:
+            request.granted(request)
+
+    def next_look(self, time: float) -> float | None:
+        """Give the seconds until a launch leaves the window that somebody waits for; None if nobody does."""
+        windows = [request.window for _, _, request in self._waiting if self._lacking(request, time) == "launches"]
+        if not windows or not self._launches:
+            return None
+        return max(self._launches[0][0] + min(windows) - time, 0.0)
+
+    def _lacking(self, request: Request, time: float) -> str | None:
+        wanted = self.used + request.cost
+        if self.quota.launches is None:
+            return wanted.exceeding(self.quota)
+        recent = sum(number for begun, number in self._launches if begun > time - request.window)
+        return Resources(wanted.cpu, wanted.mem, recent + (request.cost.launches or 1)).exceeding(self.quota)
+
+    def _grant(self, request: Request, time: float) -> None:
+        self.used += _held(request.cost)
+        if self.quota.launches is not None:
+            while self._launches and self._launches[0][0] <= time - request.window:
+                self._launches.popleft()
+            self._launches.append((time, request.cost.launches or 1))
 
 
 def quantity(text: str | float, what: str) -> float:
@@ -91,6 +188,11 @@ def quantity(text: str | float, what: str) -> float:
             f"{what}: {text!r} is no amount. Write a number, or one with a unit such as 500m or 1Gi."
         )
     return float(match[1]) * unit
+
+
+def _held(cost: Resources) -> Resources:
+    """Give what is held while a run is live: all but the launch, which is over."""
+    return Resources(cost.cpu, cost.mem)
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from attrs import define, frozen
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from ..errors import ConfigurationError, MissingJobError, StoreUnavailableError
 from ..job import is_valid_name
+from ..pipeline.quota import ResourceManager, Resources
 from ..repository.combinators import (
     AggregateAndRepository,
     AggregateOrRepository,
@@ -25,7 +26,7 @@ from .link import Link
 from .policy import Retries, Seconds, seconds
 from .record import RunRecord, has_succeeded
 
-__all__ = ["Again", "Dropped", "Ended", "RunTask", "Success", "Task", "success_filter"]
+__all__ = ["Again", "Dropped", "Ended", "RunOptions", "RunTask", "Success", "Task", "success_filter"]
 
 _log = logging.getLogger("pydatatask.task")
 
@@ -239,6 +240,29 @@ class Dropped:
     """A run was taken back and leaves no record: the job is as if it had not been started."""
 
 
+class RunOptions(TypedDict, total=False):
+    """What may be said of the runs of every task class but users' own."""
+
+    disabled: bool
+    """Start no jobs."""
+    timeout: Seconds | None
+    """The longest time one attempt may take."""
+    retries: int | Retries
+    """How often a failed attempt is followed by another one, or a :class:`Retries`."""
+    failure_ok: bool
+    """Let tasks that this one is plugged into start even where it failed."""
+    max_concurrent: int | None
+    """The most jobs at a time."""
+    priority: int | Callable[[str], int]
+    """Jobs of a higher priority start first; a number for all jobs, or a function of the job."""
+    resource_manager: ResourceManager | None
+    """The quota that runs draw on."""
+    job_resources: Resources
+    """What one run needs of the quota."""
+    window: Seconds
+    """The time in which the quota counts launches. A minute unless said otherwise."""
+
+
 class RunTask(Task):
     """A task whose run the controller follows to its end, with a done record and a policy for failures."""
 
@@ -247,34 +271,31 @@ class RunTask(Task):
         name: str,
         done: MetadataRepository | None,
         ready: Repository | None = None,
-        *,
-        disabled: bool = False,
-        timeout: Seconds | None = None,
-        retries: int | Retries = 0,
-        failure_ok: bool = False,
-        max_concurrent: int | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
         """:param done: gets one record per job that ended.
-        :param timeout: the longest time one attempt may take.
-        :param retries: how often a failed attempt is followed by another one, or a :class:`Retries`.
-        :param failure_ok: let tasks that this one is plugged into start even where it failed.
-        :param max_concurrent: the most jobs at a time.
+        :param options: see :class:`RunOptions`.
         :raises ConfigurationError: for a limit that allows nothing.
         """
-        super().__init__(name, ready, disabled)
+        super().__init__(name, ready, options.get("disabled", False))
+        retries = options.get("retries", 0)
         self.done = done
-        self.timeout = seconds(timeout)
+        self.timeout = seconds(options.get("timeout"))
         self.retries = retries if isinstance(retries, Retries) else Retries(retries)
-        self.failure_ok = failure_ok
-        self.max_concurrent = max_concurrent
+        self.failure_ok = options.get("failure_ok", False)
+        self.max_concurrent = options.get("max_concurrent")
+        self.priority = options.get("priority", 0)
+        self.resource_manager = options.get("resource_manager")
+        self.job_resources = options.get("job_resources", Resources())
+        self.window = seconds(options.get("window", 60.0)) or 0.0
         self.synchronous = False
         """Whether runs happen in this process where they can; see :meth:`Pipeline.settings`."""
         self.metadata = True
         """Whether done records are published; see :meth:`Pipeline.settings`."""
         if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError(f"Task {name!r}: the timeout must be longer than nothing, not {timeout!r}.")
-        if max_concurrent is not None and max_concurrent < 1:
-            raise ConfigurationError(f"Task {name!r}: max_concurrent must be at least 1, not {max_concurrent!r}.")
+            raise ConfigurationError(f"Task {name!r}: the timeout must be longer than nothing, not {self.timeout!r} s.")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise ConfigurationError(f"Task {name!r}: max_concurrent must be at least 1, not {self.max_concurrent!r}.")
         if done is not None:
             self.link("done", done, is_status=True, inhibits_start=True, required_for_output=True)
 
@@ -284,6 +305,14 @@ class RunTask(Task):
 
         A run that an earlier controller left behind is adopted. A cancellation leaves no record.
         """
+
+    def cost(self, job: str) -> Resources:
+        """Give what a run on a job needs of the quota."""
+        return self.job_resources
+
+    def priority_of(self, job: str) -> int:
+        """Give a job's priority."""
+        return self.priority(job) if callable(self.priority) else self.priority
 
     async def live_jobs(self) -> Collection[str]:
         """Give the jobs that an earlier controller left running, to be adopted by :meth:`run`."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from ..clock import now
 from ..errors import ConfigurationError, SiteUnavailableError
@@ -16,8 +16,8 @@ from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
 from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
+from .base import RunOptions
 from .function import FunctionTask, Outcome, TaskFunction, is_being_cancelled
-from .policy import Retries, Seconds
 from .worker import Origin, ThreadLoops, make_workers_mortal, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
@@ -92,29 +92,16 @@ class ExecutorTask(FunctionTask):
         ready: Repository | None = None,
         func: TaskFunction | None = None,
         *,
-        disabled: bool = False,
-        timeout: Seconds | None = None,
-        retries: int | Retries = 0,
-        failure_ok: bool = False,
-        max_concurrent: int | None = 1000,
         attempts: MetadataRepository | None = None,
         in_process: bool | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
-        """:param max_concurrent: the most jobs handed to the executor at a time; its workers are its own matter.
+        """Up to 1000 jobs are handed to the executor at a time; its workers are its own matter.
+
         :param in_process: whether the executor runs functions in this process; known for thread pools.
         """
-        super().__init__(
-            name,
-            done,
-            ready,
-            func,
-            disabled=disabled,
-            timeout=timeout,
-            retries=retries,
-            failure_ok=failure_ok,
-            max_concurrent=max_concurrent,
-            attempts=attempts,
-        )
+        options.setdefault("max_concurrent", 1000)
+        super().__init__(name, done, ready, func, attempts=attempts, **options)
         self.executor = executor
         self.in_process = isinstance(executor, ThreadPoolExecutor) if in_process is None else in_process
         self.live = ExecutorLiveRepository(name)
@@ -172,4 +159,5 @@ class ExecutorTask(FunctionTask):
 
     @override
     async def closed(self) -> None:
-        await asyncio.to_thread(self._loops.close)
+        if self._loops.used:
+            await asyncio.to_thread(self._loops.close)

@@ -12,13 +12,12 @@ from datetime import datetime
 from typing import Any, Self, get_type_hints
 
 from attrs import define
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from ..clock import now
 from ..errors import ConfigurationError
 from ..repository.protocols import MetadataRepository, Repository
-from .base import Again, Dropped, Ended, RunTask
-from .policy import Retries, Seconds
+from .base import Again, Dropped, Ended, RunOptions, RunTask
 from .record import Cause, Result, RunRecord
 
 __all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call", "is_being_cancelled"]
@@ -103,26 +102,14 @@ class FunctionTask(RunTask):
         ready: Repository | None = None,
         func: TaskFunction | None = None,
         *,
-        disabled: bool = False,
-        timeout: Seconds | None = None,
-        retries: int | Retries = 0,
-        failure_ok: bool = False,
-        max_concurrent: int | None = None,
         attempts: MetadataRepository | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
         """:param func: the function, if the task is not used as a decorator.
         :param attempts: keeps failed attempts, so that counting goes on after a restart of the controller.
+        :param options: see :class:`RunOptions`.
         """
-        super().__init__(
-            name,
-            done,
-            ready,
-            disabled=disabled,
-            timeout=timeout,
-            retries=retries,
-            failure_ok=failure_ok,
-            max_concurrent=max_concurrent,
-        )
+        super().__init__(name, done, ready, **options)
         self.func = func
         self.attempts = attempts
         if attempts is not None:
@@ -262,25 +249,12 @@ class InProcessSyncTask(FunctionTask):
         ready: Repository | None = None,
         func: TaskFunction | None = None,
         *,
-        disabled: bool = False,
-        timeout: Seconds | None = None,
-        retries: int | Retries = 0,
-        failure_ok: bool = False,
-        max_concurrent: int | None = 15,
         attempts: MetadataRepository | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
-        super().__init__(
-            name,
-            done,
-            ready,
-            func,
-            disabled=disabled,
-            timeout=timeout,
-            retries=retries,
-            failure_ok=failure_ok,
-            max_concurrent=max_concurrent,
-            attempts=attempts,
-        )
+        """Up to 15 jobs run at a time, unless ``max_concurrent`` says otherwise."""
+        options.setdefault("max_concurrent", 15)
+        super().__init__(name, done, ready, func, attempts=attempts, **options)
 
     @override
     async def attempt(self, job: str) -> Outcome:

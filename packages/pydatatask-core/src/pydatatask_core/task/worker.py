@@ -44,6 +44,11 @@ class ThreadLoops:
         self._local = threading.local()
         self._all: list[_ThreadLoop] = []
 
+    @property
+    def used(self) -> bool:
+        """Whether there is anything to close."""
+        return bool(self._all)
+
     def run(self, task: ExecutorTask, session: Session, job: str) -> Outcome:
         """Run a job of a task on the calling thread's own loop, and wait for it."""
         loop: _ThreadLoop | None = getattr(self._local, "loop", None)

@@ -28,6 +28,7 @@ from .faults import (  # noqa: E402
 )
 from .metadata import MetadataRepositoryTests  # noqa: E402
 from .repositories import RepositoryTests  # noqa: E402
+from .simulation import SimulatedExecutor, SimulatedLoop, SimulationStuckError, simulate  # noqa: E402
 from .state import RepositoryMachine, repository_machine  # noqa: E402
 from .values import as_stored, json_like, same  # noqa: E402
 
@@ -45,6 +46,9 @@ __all__ = [
     "MetadataRepositoryTests",
     "RepositoryMachine",
     "RepositoryTests",
+    "SimulatedExecutor",
+    "SimulatedLoop",
+    "SimulationStuckError",
     "always",
     "as_stored",
     "blocking_forbidden",
@@ -53,4 +57,5 @@ __all__ = [
     "nth",
     "repository_machine",
     "same",
+    "simulate",
 ]

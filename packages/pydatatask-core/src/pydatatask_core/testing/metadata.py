@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from typing_extensions import override
 
 from ..errors import JobIdError, MalformedValueError
@@ -81,7 +81,8 @@ class MetadataRepositoryTests(RepositoryTests[M]):
             found = await repo.info("job")
             assert same(found, as_stored(data)), f"{data!r} came back as {found!r}"
 
-        await explore(check, settings(max_examples=self.examples, phases=self.phases, deadline=None))
+        patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        await explore(check, settings(patient, max_examples=self.examples, phases=self.phases))
 
     async def test_what_is_dumped_is_in_the_store(self, repo: M) -> None:
         data = {"text": "caf\u00e9", "numbers": [1, 2.5, True, None], "nested": {"": [[], {}]}}
