@@ -15,8 +15,8 @@ from pydatatask_core.testing import repository_machine
 from typing_extensions import override
 
 Factory = Callable[[], AbstractAsyncContextManager[Repository]]
-SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None)
-NO_SHRINKING = settings(SETTINGS, database=None, phases=[Phase.generate], max_examples=200)
+BRIEFLY = settings(max_examples=15, stateful_step_count=25)
+NO_SHRINKING = settings(database=None, phases=[Phase.generate], max_examples=200)
 
 
 @asynccontextmanager
@@ -31,7 +31,13 @@ async def blobs() -> AsyncIterator[Repository]:
 
 @pytest.mark.parametrize("factory", [metadata, blobs])
 def test_random_operations_agree_with_a_dict(factory: Factory) -> None:
-    run_state_machine_as_test(repository_machine(factory), settings=SETTINGS)
+    run_state_machine_as_test(repository_machine(factory), settings=BRIEFLY)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("factory", [metadata, blobs])
+def test_many_random_operations_agree_with_a_dict(factory: Factory) -> None:
+    run_state_machine_as_test(repository_machine(factory), settings=settings(max_examples=1000, stateful_step_count=60))
 
 
 class ForgetfulMetadata(InProcessMetadataRepository):

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from pydatatask_core.errors import MalformedValueError
 from pydatatask_core.repository.value import plain
 from pydatatask_core.testing import as_stored, json_like, same
 from typing_extensions import override
+
+BRIEFLY = settings(max_examples=40)
 
 
 class Text(str):
@@ -45,17 +47,20 @@ class Point(NamedTuple):
     y: int
 
 
+@BRIEFLY
 @given(json_like())
 def test_json_datetimes_and_bytes_are_kept(data: Any) -> None:
     assert same(plain(data, "job", "repo"), as_stored(data))
 
 
+@BRIEFLY
 @given(json_like())
 def test_plain_data_stays_as_it_is(data: Any) -> None:
     once = plain(data, "job", "repo")
     assert same(plain(once, "job", "repo"), once)
 
 
+@BRIEFLY
 @given(json_like())
 def test_nothing_that_can_change_is_shared(data: Any) -> None:
     def containers(value: Any) -> list[Any]:
@@ -139,6 +144,7 @@ def test_the_refusal_does_not_show_the_data() -> None:
         assert "Secret" in str(caught.value)
 
 
+@BRIEFLY
 @given(st.recursive(st.just(object()), lambda inner: st.lists(inner, min_size=1, max_size=2)))
 def test_what_is_refused_anywhere_is_refused(data: Any) -> None:
     with pytest.raises(MalformedValueError):
