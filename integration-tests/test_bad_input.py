@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pydatatask
 import pytest
 import yaml
 from bucket_server import BucketServer
@@ -128,12 +130,12 @@ def test_a_pipeline_that_cannot_work_is_refused_before_anything_is_touched(tmp_p
 
 
 VERBS_ON_JOBS = {
-    "cat": ("cat", "summary.reports", "@"),
-    "inject": ("inject", "summary.reports", "@"),
-    "launch": ("launch", "summary", "@"),
-    "rm": ("rm", "--yes", "summary.reports", "@"),
+    "cat": ("cat", "measure.lengths", "@"),
+    "inject": ("inject", "measure.lengths", "@"),
+    "launch": ("launch", "measure", "@"),
+    "rm": ("rm", "--yes", "measure.lengths", "@"),
     "trace": ("trace", "@"),
-    "why": ("why", "summary", "@"),
+    "why": ("why", "measure", "@"),
 }
 
 
@@ -141,12 +143,46 @@ VERBS_ON_JOBS = {
 def test_an_invalid_job_id_is_refused_by_every_verb(tmp_path: Path, verb: str) -> None:
     words = ["../escape" if word == "@" else word for word in VERBS_ON_JOBS[verb]]
 
-    ended = run(QUICKSTART, *words, cwd=tmp_path)
+    ended = run(NOTES, *words, cwd=tmp_path)
 
     assert ended.code == 2, ended.err
     assert "'../escape' is no valid job id" in ended.err
     assert "Use 1 to 63 letters" in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+CALLS: dict[str, Callable[[pydatatask.Pipeline, str], Awaitable[object]]] = {
+    "cat_data": lambda pipeline, job: pydatatask.cat_data(pipeline, "summary.books", job),
+    "delete_data": lambda pipeline, job: pydatatask.delete_data(pipeline, "summary.books", False, [job]),
+    "inject_data": lambda pipeline, job: pydatatask.inject_data(pipeline, "summary.books", job),
+    "launch": lambda pipeline, job: pydatatask.launch(pipeline, "summary", job, True, True, True),
+    "print_trace": lambda pipeline, job: pydatatask.print_trace(pipeline, False, [job]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_invalid_job_id_is_refused_by_every_function_for_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    done = pydatatask.YamlMetadataFileRepository(tmp_path / "done")
+    started: list[str] = []
+
+    @pydatatask.InProcessSyncTask("summary", done)
+    async def summary(job: str, books: pydatatask.FileRepository) -> None:
+        started.append(job)
+
+    summary.link("books", pydatatask.FileRepository(tmp_path / "books"), is_input=True)
+    outside = tmp_path / "escape"
+    outside.touch()
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        async with pydatatask.Pipeline([summary], pydatatask.Session()) as pipeline:
+            with pytest.raises(pydatatask.JobIdError, match="Use 1 to 63 letters"):
+                await CALLS[name](pipeline, "../escape")
+
+    assert not started
+    assert outside.exists()
+    assert [entry for entry in tmp_path.rglob("*") if entry.is_file()] == [outside]
 
 
 PRIVATE_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
