@@ -161,14 +161,8 @@ class Controller:
         self._launch_once = launch_once
         background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
         try:
-            for feed in self.feeds:
-                await feed.wait_settled()
-            self.readiness.rescan()
-            self._inquiry.open()
+            await self._learn(to_the_end=launch_once)
             await self._adopt()
-            if launch_once:
-                while self._inquiry.busy:
-                    await self._sleep()
             for lane in self.lanes:
                 if not lane.held:
                     lane.open(only_now_ready=launch_once)
@@ -178,6 +172,29 @@ class Controller:
             await self._until_done(forever)
         finally:
             await self._close(background)
+
+    async def look(self) -> None:
+        """Learn which jobs are ready, and start nothing. Readiness keeps what was learnt.
+
+        :raises StoreUnavailableError: if a store cannot be asked.
+        """
+        background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
+        try:
+            await self._learn(to_the_end=True)
+        finally:
+            unreachable = self.unreachable()
+            await self._close(background)
+        if unreachable:
+            raise unreachable[0]
+
+    async def _learn(self, to_the_end: bool) -> None:
+        """List every store, and answer what must be asked, ``to_the_end`` or as it goes."""
+        for feed in self.feeds:
+            await feed.wait_settled()
+        self.readiness.rescan()
+        self._inquiry.open()
+        while to_the_end and self._inquiry.busy:
+            await self._sleep()
 
     async def _until_done(self, forever: bool) -> None:
         patience = asyncio.get_running_loop().time() + self._patience

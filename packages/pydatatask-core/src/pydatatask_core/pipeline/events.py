@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from ..task.record import RunRecord
 
@@ -21,6 +22,7 @@ __all__ = [
     "StoreBack",
     "StoreUnreachable",
     "Waiting",
+    "as_data",
 ]
 
 
@@ -123,5 +125,32 @@ Event = (
     | Listed
     | RoundDone
 )
+
+
+def as_data(event: Event) -> dict[str, Any]:
+    """Give an event as plain data: ``event`` is its kind in snake case, errors are text."""
+    data: dict[str, Any] = {"event": _KINDS[type(event)]}
+    for attribute in fields(type(event)):
+        value = getattr(event, attribute.name)
+        if isinstance(value, RunRecord):
+            data["record"] = value.data()
+        else:
+            data[attribute.name] = str(value) if isinstance(value, BaseException) else value
+    return data
+
+
+_KINDS: dict[type[object], str] = {
+    Launched: "launched",
+    Finished: "finished",
+    Retrying: "retrying",
+    LaunchFailed: "launch_failed",
+    Waiting: "waiting",
+    AnswerFailed: "answer_failed",
+    StoreUnreachable: "store_unreachable",
+    StoreBack: "store_back",
+    Listed: "listed",
+    RoundDone: "round_done",
+}
+
 Observer = Callable[[Event], None]
 """Called on the event loop for each event. Must not raise, and must not block."""

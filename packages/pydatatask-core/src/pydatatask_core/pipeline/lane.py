@@ -100,6 +100,14 @@ class Lane:
         """Whether a run is live, a retry is waited for, or a job is about to start."""
         return bool(self._workers or self.waiting)
 
+    def ready_jobs(self) -> list[str]:
+        """Give the jobs that may start now, in their order. Takes none of them."""
+        queue = self._queue.fresh()
+        for job in dict.fromkeys(self._queue):
+            queue.append(job)
+        jobs = [queue.popleft() for _ in range(len(queue))]
+        return [job for job in jobs if self._readiness.is_ready(self._number, job)]
+
     def open(self, only_now_ready: bool = False) -> None:
         """Begin to start jobs: all that become ready, or only those that are ready now."""
         if only_now_ready:

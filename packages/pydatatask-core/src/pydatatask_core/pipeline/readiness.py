@@ -15,7 +15,7 @@ This module does no input or output: it is told events and answers, and tells wh
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -92,6 +92,21 @@ class Readiness:
         """Give each task's number of ready jobs. Costs a pass over all jobs."""
         states = self.states()
         return [sum(jobs for state, jobs in states.items() if state.ready >> n & 1) for n in range(len(self.tasks))]
+
+    def ready_if(self, job: str, stores: Collection[str], accepted: Iterable[Ask]) -> list[str]:
+        """Give the tasks that could start a job besides, if stores held it and filters accepted it. Changes nothing.
+
+        :param stores: locations.
+        """
+        now = self._states.get(job, self._empty)
+        mask = now.mask
+        for bits in self.leaves:
+            if bits.leaf.location in stores:
+                mask |= bits.bit
+        for ask in accepted:
+            mask |= ask.known | ask.yes
+        more = self.compiled.state(mask).ready & ~now.ready
+        return [name for number, name in enumerate(self.tasks) if more >> number & 1]
 
     def added(self, leaf: int, job: str) -> None:
         """A store published a value for a job, new or again."""
