@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.task.base import Again, Ended, RunTask, Task
@@ -13,10 +15,18 @@ from .judge import Verdict
 from .progress import duration, ending
 from .why import explain
 
-__all__ = ["launch_job", "refusal"]
+__all__ = ["changing", "launch_job", "refusal"]
 
 ROUND = 1.0
 """Seconds between two looks after a task of a user's own class."""
+
+
+def changing(pipeline: Pipeline) -> AbstractAsyncContextManager[None]:
+    """Hold the pipeline's lock while something is changed by hand.
+
+    In a pod nothing is held: there ``launch`` is how the controller, which holds the lock, has a function run.
+    """
+    return nullcontext() if "KUBERNETES_SERVICE_HOST" in os.environ else pipeline.locked()
 
 
 async def launch_job(

@@ -31,6 +31,8 @@ async def live_table(progress: Progress) -> AsyncIterator[None]:
         auto_refresh=False,
         redirect_stdout=sys.stdout.isatty(),
         vertical_overflow="ellipsis",
+        # The summary takes its place.
+        transient=True,
     )
 
     def refresh() -> None:
@@ -41,8 +43,6 @@ async def live_table(progress: Progress) -> AsyncIterator[None]:
         with _logs_above():
             async with ticking(REFRESH, refresh):
                 yield
-        # As it was in the end.
-        refresh()
     finally:
         live.stop()
 
@@ -53,11 +53,12 @@ def table_of(rows: list[TaskRow], elapsed: float) -> Table:
         box=box.SIMPLE_HEAD, pad_edge=False, caption=f"running for {duration(elapsed)}", caption_justify="left"
     )
     table.add_column("task", style="bold")
-    for heading in ("ready", "live", "retrying", "done", "failed", "per s"):
+    for heading in ("waiting", "ready", "live", "retrying", "done", "failed", "per s"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.name,
+            _number(row.waiting, "default"),
             _number(row.ready, "blue"),
             _number(row.live, "cyan"),
             _number(row.retrying, "yellow"),

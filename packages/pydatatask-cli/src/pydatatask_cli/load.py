@@ -26,8 +26,13 @@ def load_pipeline(spec: str) -> Pipeline:
     :raises LoadError: if it cannot be loaded, or which pipeline is meant cannot be told.
     """
     place, _, name = spec.partition(":")
-    module = _load_file(Path(place)) if _is_file(place) else _load_module(place)
-    return _named(module, name, place) if name else _only(module, place)
+    is_file = _is_file(place)
+    module = _load_file(Path(place)) if is_file else _load_module(place)
+    pipeline = _named(module, name, place) if name else _only(module, place)
+    if pipeline.script is None:
+        # So that the lock is the same as where the script is run by itself.
+        pipeline.script = str(Path(place).absolute()) if is_file else module.__file__
+    return pipeline
 
 
 def _is_file(place: str) -> bool:
@@ -36,9 +41,9 @@ def _is_file(place: str) -> bool:
 
 
 def _load_file(path: Path) -> ModuleType:
-    path = path.resolve()
     if not path.is_file():
         raise LoadError(f"Cannot load the pipeline: there is no file {path}.")
+    path = path.resolve()
     # The name depends on the path alone, so that a worker process, which loads the same file, agrees on it.
     name = f"pydatatask_pipeline_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from attrs import frozen
-from pydatatask_core.pipeline.controller import Controller
+from pydatatask_core.pipeline.controller import Controller, TaskProgress
 from pydatatask_core.pipeline.events import Event, Finished, Retrying
+from pydatatask_core.task.base import Task
 from pydatatask_core.task.record import RunRecord
 
 from . import output
+from .counting import Counter
 
 __all__ = ["Progress", "TaskRow", "duration", "ending", "first_line", "plain_ticks", "ticking"]
 
@@ -32,6 +34,7 @@ class TaskRow:
     """How far one task is, now."""
 
     name: str
+    waiting: int
     ready: int
     live: int
     retrying: int
@@ -44,14 +47,13 @@ class TaskRow:
 class Progress:
     """Observes one run, and knows what to tell of it."""
 
-    def __init__(self, controller: Callable[[], Controller | None]) -> None:
+    def __init__(self, tasks: Mapping[str, Task], controller: Callable[[], Controller | None]) -> None:
         """``controller`` gives the run's controller as long as it runs."""
         self._controller = controller
-        self._failures: Counter[str] = Counter()
+        self._counter = Counter(tasks)
+        self._failures: dict[str, int] = {}
         self._began = time.monotonic()
         self._samples: deque[tuple[float, dict[str, int]]] = deque()
-        self._ready: dict[str, int] = {}
-        self._ready_due = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -76,12 +78,13 @@ class Progress:
             return []
         progress = controller.progress()
         rates = self._rates({task.name: task.succeeded + task.failed for task in progress})
-        ready = self._count_ready(controller)
+        counts = self._counter.recent(controller)
         return [
             TaskRow(
                 task.name,
+                counts[task.name].waiting,
                 # Jobs that run or wait for their retry are ready as well, as far as their stores tell.
-                max(ready.get(task.name, 0) - task.live - task.waiting, 0),
+                max(counts[task.name].ready - task.live - task.waiting, 0),
                 task.live,
                 task.waiting,
                 task.succeeded,
@@ -90,15 +93,6 @@ class Progress:
             )
             for task in progress
         ]
-
-    def _count_ready(self, controller: Controller) -> dict[str, int]:
-        """Count ready jobs, which takes a pass over all of them, for at most a twentieth of the time."""
-        began = time.monotonic()
-        if began >= self._ready_due:
-            readiness = controller.readiness
-            self._ready = dict(zip(readiness.tasks, readiness.ready_counts(), strict=True))
-            self._ready_due = began + 20 * (time.monotonic() - began)
-        return self._ready
 
     def _rates(self, ended: dict[str, int]) -> dict[str, float]:
         now = time.monotonic()
@@ -109,41 +103,48 @@ class Progress:
         passed = now - then
         return {name: (count - before.get(name, 0)) / passed if passed else 0.0 for name, count in ended.items()}
 
+    def _count_failure(self, task: str) -> int:
+        self._failures[task] = count = self._failures.get(task, 0) + 1
+        return count
+
     def _tell_failure(self, event: Finished) -> None:
-        self._failures[event.task] += 1
-        shown = self._failures[event.task]
+        shown = self._count_failure(event.task)
         if shown <= MOST_FAILURES:
             output.narrate(f"{event.task} {event.job}: {ending(event.record)}")
         if shown == MOST_FAILURES:
             output.narrate(f"{event.task}: further failures are counted, and no longer shown one by one.")
 
     def _tell_retry(self, event: Retrying) -> None:
-        self._failures[event.task] += 1
-        if self._failures[event.task] <= MOST_FAILURES:
+        if self._count_failure(event.task) <= MOST_FAILURES:
             output.narrate(
                 f"{event.task} {event.job}: attempt {event.record.attempt}: {ending(event.record)}"
                 f" - next attempt in {duration(event.delay)}"
             )
 
     def summary(self, controller: Controller) -> list[str]:
-        """Say what the run did: a line for each task that did something, and what kept jobs from starting."""
+        """Say what the run did and what it left: a line for each task that did something or has jobs that wait."""
+        counts = self._counter.now(controller)
         told = [
-            _did(task.succeeded, task.failed, task.could_not_start, task.launched, task.name)
+            _did(task, counts[task.name].waiting)
             for task in controller.progress()
-            if task.launched or task.could_not_start
+            if task.launched or task.could_not_start or counts[task.name].waiting
         ]
-        if not told:
-            return ["Nothing to do."]
+        if not any(task.launched or task.could_not_start for task in controller.progress()):
+            return ["Nothing to do.", *told]
         return [*told, f"Took {duration(self.elapsed)}."]
 
 
-def _did(done: int, failed: int, could_not_start: int, launched: int, name: str) -> str:
-    left = launched - done - failed - could_not_start
-    parts = [f"{done:,} done"] if done or not launched else []
-    parts += [f"{failed:,} failed"] if failed else []
-    parts += [f"{could_not_start:,} could not be run"] if could_not_start else []
-    parts += [f"{launched:,} attempts"] if left > 0 else []
-    return f"{name}: {', '.join(parts)}"
+def _did(task: TaskProgress, waiting: int) -> str:
+    ended = task.succeeded + task.failed
+    counts = (
+        (task.succeeded, "done"),
+        (task.failed, "failed"),
+        (task.could_not_start, "could not be run"),
+        # Attempts that were followed by another one, or cut short.
+        (task.launched if task.launched > ended + task.could_not_start else 0, "attempts"),
+        (waiting, f"waiting (see: why {task.name})"),
+    )
+    return f"{task.name}: {', '.join(f'{count:,} {what}' for count, what in counts if count)}"
 
 
 def ending(record: RunRecord) -> str:

@@ -13,6 +13,7 @@ from ..deleting import Removal, delete, is_glob, plan, targets_of
 from ..errors import UsageError
 from ..exits import ExitCode
 from ..invocation import Invocation, pass_invocation
+from ..launching import changing
 from .arguments import TARGET
 
 __all__ = ["rm"]
@@ -48,7 +49,7 @@ def rm(
             return await plan(pipeline, targets, jobs, recursive)
 
     async def deleting(removals: Sequence[Removal]) -> ExitCode:
-        async with pipeline:
+        async with pipeline, changing(pipeline):
             return await _delete(removals)
 
     removals = invocation.run(planning())

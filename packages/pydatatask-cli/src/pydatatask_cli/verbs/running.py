@@ -11,9 +11,9 @@ from pydatatask_core.pipeline.pipeline import Pipeline
 
 from .. import output
 from ..exits import ExitCode
-from ..interrupts import GRACE, Interrupts, leave_within
+from ..interrupts import Interrupts
 from ..invocation import Invocation, pass_invocation
-from ..launching import launch_job
+from ..launching import changing, launch_job
 from ..names import find_task
 from ..progress import QUIET, Progress, plain_ticks, ticking
 from .arguments import JOB, TASK
@@ -62,7 +62,7 @@ def launch(invocation: Invocation, task: str, job: str, sync: bool, meta: bool, 
 
     async def launching() -> ExitCode:
         with Interrupts(lambda: None):
-            async with pipeline:
+            async with pipeline, changing(pipeline):
                 return await launch_job(pipeline, chosen, job, synchronous=sync, metadata=meta, force=force)
 
     return invocation.run(launching())
@@ -85,15 +85,15 @@ async def _run(
 
     with Interrupts(stop) as interrupts:
         async with pipeline:
-            progress = Progress(lambda: pipeline.controller)
+            progress = Progress(pipeline.tasks, lambda: pipeline.controller)
             try:
                 async with _shown(progress):
                     controller = await pipeline.run(
                         forever, launch_once, timeout, observers=[progress], fail_fast=fail_fast
                     )
-            except TimeoutError:
-                # Threads that are busy cannot be cancelled, and closing would wait for them.
-                leave_within(GRACE, ExitCode.TIMEOUT)
+            except TimeoutError as error:
+                # Threads and workers that are busy cannot be cancelled, and closing would wait for them.
+                interrupts.hurry(ExitCode.TIMEOUT, f"Error: {error}")
                 raise
         return _conclude(progress, controller, interrupts)
 
