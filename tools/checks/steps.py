@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ def perform(steps: Sequence[Step]) -> int:
 
 def _status(arguments: Sequence[str | Path], cwd: Path, env: Mapping[str, str]) -> int:
     words = [str(argument) for argument in arguments]
-    _say("$ " + " ".join(os.path.relpath(word, ROOT) if word.startswith(f"{ROOT}/") else word for word in words))
+    _say("$ " + shlex.join(os.path.relpath(word, ROOT) if word.startswith(f"{ROOT}/") else word for word in words))
     return subprocess.run(words, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, check=False).returncode
 
 
