@@ -34,8 +34,9 @@ BREACHES = [
     ("The core imports no sibling and no SDK", "pydatatask_core.job", "pydatatask"),
     ("The conformance suites import the core and test tools", "pydatatask_core.testing", "moto"),
     ("Nothing that runs imports the conformance suites", "pydatatask_core.session", "pydatatask_core.testing"),
-    ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.readiness", "asyncio"),
-    ("Graph, readiness and schedule do no input or output", "pydatatask_core.pipeline.graph", "pathlib"),
+    ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.readiness", "asyncio"),
+    ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.graph", "pathlib"),
+    ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.queues", "time"),
     (
         "The filesystem repositories import the core and their SDK",
         "pydatatask_repos_filesystem",
