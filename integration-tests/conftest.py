@@ -28,16 +28,16 @@ def _untouched_by_the_user() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[BucketServer]:
+def server_of_session() -> Iterator[BucketServer]:
     with serving() as server:
         yield server
 
 
 @pytest.fixture
-def server(_server: BucketServer) -> BucketServer:
+def server(server_of_session: BucketServer) -> BucketServer:
     """A server without buckets, which takes any credentials."""
-    _server.reset()
-    return _server
+    server_of_session.reset()
+    return server_of_session
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,23 @@ def with_books(server: BucketServer, books: Mapping[str, str]) -> BucketServer:
     return server
 
 
+@pytest.fixture(scope="module")
+def first_run(
+    server_of_session: BucketServer, books: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Ended, Path]:
+    """What became of a first run, and the folder where it was."""
+    server_of_session.reset()
+    server_of_session.put("books", {f"{job}.txt": text.encode() for job, text in books.items()})
+    folder = tmp_path_factory.mktemp("first")
+    return run_quickstart(server_of_session, folder), folder
+
+
+@pytest.fixture
+def summarised(first_run: tuple[Ended, Path], tmp_path: Path) -> Path:
+    """A folder as the first run left it."""
+    return Path(shutil.copytree(first_run[1], tmp_path / "summarised"))
+
+
 def test_the_example_is_that_of_the_specification_to_the_letter() -> None:
     assert hashlib.sha256(QUICKSTART.read_bytes()).hexdigest() == SPECIFIED
 
@@ -39,41 +57,39 @@ def test_the_books_are_such_that_counts_can_be_compared(books: Mapping[str, str]
 
 
 def test_each_book_has_its_report_with_the_counts_of_wc(
-    with_books: BucketServer, books: Mapping[str, str], tmp_path: Path
+    first_run: tuple[Ended, Path], books: Mapping[str, str]
 ) -> None:
-    ended = run_quickstart(with_books, tmp_path)
+    ended, folder = first_run
 
     assert ended.code == 0, ended.err
-    assert reports_in(tmp_path) == {job: report_of(job, text) for job, text in books.items()}
-    assert set(records_in(tmp_path)) == set(books)
-    assert {record["result"] for record in records_in(tmp_path).values()} == {"success"}
+    assert reports_in(folder) == {job: report_of(job, text) for job, text in books.items()}
+    assert set(records_in(folder)) == set(books)
+    assert {record["result"] for record in records_in(folder).values()} == {"success"}
 
 
-def test_a_second_run_starts_nothing(with_books: BucketServer, tmp_path: Path) -> None:
-    run_quickstart(with_books, tmp_path)
-    before = stamps(tmp_path)
+def test_a_second_run_starts_nothing(with_books: BucketServer, summarised: Path) -> None:
+    before = stamps(summarised)
 
-    ended = run_quickstart(with_books, tmp_path)
+    ended = run_quickstart(with_books, summarised)
 
     assert ended.code == 0, ended.err
-    assert stamps(tmp_path) == before
+    assert stamps(summarised) == before
 
 
 def test_deleting_one_report_and_its_record_redoes_that_book_alone(
-    with_books: BucketServer, books: Mapping[str, str], tmp_path: Path
+    with_books: BucketServer, books: Mapping[str, str], summarised: Path
 ) -> None:
-    run_quickstart(with_books, tmp_path)
-    before = stamps(tmp_path)
-    redone = {tmp_path / "reports" / "sonnets.txt", tmp_path / "results" / "sonnets.yaml"}
+    before = stamps(summarised)
+    redone = {summarised / "reports" / "sonnets.txt", summarised / "results" / "sonnets.yaml"}
     for file in redone:
         file.unlink()
 
-    ended = run_quickstart(with_books, tmp_path)
+    ended = run_quickstart(with_books, summarised)
 
     assert ended.code == 0, ended.err
-    after = stamps(tmp_path)
+    after = stamps(summarised)
     assert {file for file in after if after[file] != before[file]} == redone
-    assert reports_in(tmp_path)["sonnets"] == report_of("sonnets", books["sonnets"])
+    assert reports_in(summarised)["sonnets"] == report_of("sonnets", books["sonnets"])
 
 
 def test_a_book_added_while_it_runs_for_ever_is_summarised_without_a_restart(
