@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydatatask_core.errors import MalformedValueError
 from pydatatask_core.repository.memory import InProcessBlobRepository, InProcessMetadataRepository
 from pydatatask_core.repository.protocols import Repository
 from pydatatask_core.testing import BlobRepositoryTests, MetadataRepositoryTests, RepositoryTests
@@ -62,6 +63,13 @@ class TestMemoryBlobs(BlobRepositoryTests[InProcessBlobRepository]):
     @override
     async def poke_raw(self, repo: InProcessBlobRepository, key: str, raw: bytes) -> None:
         repo.data[key] = raw
+
+
+async def test_data_put_into_the_dict_by_hand_is_read_as_if_dumped() -> None:
+    repo = InProcessMetadataRepository({"fine": (1, 2), "bad": object()})
+    assert await repo.info("fine") == [1, 2]
+    with pytest.raises(MalformedValueError, match=r"Cannot read job 'bad' in <InProcess"):
+        await repo.info("bad")
 
 
 class Shelf(Repository):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given, strategies as st
 from pydatatask_core.errors import MalformedValueError
@@ -78,6 +80,30 @@ async def test_reading_piece_by_piece_gives_full_pieces_until_the_end(text: str,
     while piece := await reader.read(n):
         pieces.append(piece)
     assert pieces == [text[at : at + n] for at in range(0, len(text), n)]
+
+
+async def test_a_cancelled_read_loses_no_text() -> None:
+    waiting = asyncio.Event()
+
+    class Stuck(Trickle):
+        @override
+        async def read(self, n: int = -1, /) -> bytes:
+            if len(self.asked) == 2:
+                self.asked.append(n)
+                waiting.set()
+                await asyncio.Event().wait()
+            return await super().read(n)
+
+    reader = TextReader(Stuck("\u20acuro and more".encode(), [2, 2]), "the text")
+    task = asyncio.create_task(reader.read(10))
+    async with asyncio.timeout(20):
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await reader.read(1) == "\u20ac"
+    assert await reader.read(3) == "uro"
+    assert await reader.read() == " and more"
 
 
 async def test_reading_some_text_asks_for_no_more_bytes_than_characters() -> None:

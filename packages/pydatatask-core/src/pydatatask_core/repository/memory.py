@@ -69,7 +69,7 @@ class InProcessMetadataRepository(_InProcessRepository, CreatingRepository):
     @override
     async def info(self, job: str, /) -> Any:
         data = self.data.get(check_job(job))
-        return plain(data, job, self)
+        return plain(data, job, self, "read")
 
     @override
     async def dump(self, job: str, data: Any, /) -> None:

@@ -17,8 +17,8 @@ __all__ = ["plain"]
 _INT64 = range(-(2**63), 2**63)
 
 
-def plain(data: Any, job: str, repo: object) -> Any:
-    """Copy data into plain dicts, lists and scalars; ``job`` and ``repo`` name it in errors.
+def plain(data: Any, job: str, repo: object, verb: str = "store") -> Any:
+    """Copy data into plain dicts, lists and scalars; ``verb``, ``job`` and ``repo`` say in errors what was done.
 
     Tuples become lists, subclasses their base. A datetime becomes UTC, truncated to milliseconds; one without a
     timezone is taken for UTC.
@@ -28,10 +28,10 @@ def plain(data: Any, job: str, repo: object) -> Any:
     try:
         return _plain(data)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedValueError(f"Cannot store job {job!r} in {repo!r}: {error}") from None
+        raise MalformedValueError(f"Cannot {verb} job {job!r} in {repo!r}: {error}") from None
     except RecursionError:
         raise MalformedValueError(
-            f"Cannot store job {job!r} in {repo!r}: it contains itself or is nested too deeply."
+            f"Cannot {verb} job {job!r} in {repo!r}: it contains itself or is nested too deeply."
         ) from None
 
 
