@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from pydatatask_cli.app import make_group
 from pydatatask_cli.invocation import Invocation, invoke
 from pydatatask_core import (
     BlobRepository,
+    InProcessBlobRepository,
+    InProcessMetadataRepository,
     InProcessSyncTask,
     MetadataRepository,
     Pipeline,
     Session,
 )
 
-__all__ = ["Books", "call"]
+__all__ = ["Books", "MemoryBooks", "call"]
 
 
-class Books:
+B = TypeVar("B", bound=BlobRepository)
+M = TypeVar("M", bound=MetadataRepository)
+
+
+class Books(Generic[B, M]):
     """``summary`` writes the length of each text, and fails on texts that are bad; ``index`` is plugged into it."""
 
-    def __init__(self, blobs: Callable[[], BlobRepository], metadata: Callable[[], MetadataRepository]) -> None:
+    def __init__(self, blobs: Callable[[], B], metadata: Callable[[], M]) -> None:
         self.texts = blobs()
         self.reports = blobs()
         self.done = metadata()
@@ -37,6 +44,9 @@ class Books:
     def call(self, *args: str) -> int:
         """Call the command with this pipeline."""
         return call(self.pipeline, *args)
+
+
+MemoryBooks = Books[InProcessBlobRepository, InProcessMetadataRepository]
 
 
 def call(pipeline: Pipeline, *args: str) -> int:

@@ -12,14 +12,14 @@ from pydatatask_core import InProcessBlobRepository, InProcessMetadataRepository
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cli_books import Books
+from cli_books import Books, MemoryBooks
 from cli_process import Place
 
 __all__ = ["books", "place"]
 
 
 @pytest.fixture
-def books() -> Books:
+def books() -> MemoryBooks:
     """Two tasks in memory: ``summary`` makes reports of texts, ``index`` is plugged into it."""
     return Books(InProcessBlobRepository, InProcessMetadataRepository)
 

@@ -182,12 +182,14 @@ _TOKEN = re.compile(
     r"""\s*(?:
         (?P<mark>[&|()]) |
         (?P<quote>['"])(?P<quoted>.*?)(?P=quote) |
-        (?P<word>(?:\[[^\]\s]*\]|[^\s&|()'"])+)
+        (?P<word>[^\s&|()'"]+)
     )""",
     re.VERBOSE,
 )
 
 
+_FOREIGN = re.compile(r"[^A-Za-z0-9_.\-*?\[\]!^]")
+_ONLY_BETWEEN_SPACES = "'-' takes away only between spaces: a.done - b.done."
 _MARKS: dict[str, Kind] = {"&": "&", "|": "|", "(": "(", ")": ")"}
 
 
@@ -257,10 +259,13 @@ class _Parser:
         raise self.error(token.column, f"A repository or a pattern is missing before this {token.text!r}.")
 
     def word(self, token: _Token) -> Expression:
+        foreign = _FOREIGN.search(token.text)
+        if foreign is not None:
+            raise self.error(token.column + foreign.start(), f"{foreign[0]!r} means nothing here.")
         if re.search(r"[*?\[]", token.text):
             return Pattern(token.text, token.column)
         if token.text.startswith("-") or token.text.endswith("-"):
-            raise self.error(token.column, "'-' takes away only between spaces: a.done - b.done.")
+            raise self.error(token.column, _ONLY_BETWEEN_SPACES)
         if "." not in token.text:
             raise self.error(
                 token.column,
@@ -275,6 +280,8 @@ class _Parser:
             return
         if token.kind == ")":
             raise self.error(token.column, "This parenthesis was never opened.")
+        if token.kind == "word" and token.text.startswith("-"):
+            raise self.error(token.column, _ONLY_BETWEEN_SPACES)
         raise self.error(token.column, "'&', '|' or '-' is missing before this.")
 
     def next(self) -> _Token | None:
