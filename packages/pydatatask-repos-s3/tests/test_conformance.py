@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 # Making a client for each of so many tests would take longer than the tests.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 S = TypeVar("S", bound=S3BucketRepository)
 

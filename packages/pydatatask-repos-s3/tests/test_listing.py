@@ -91,7 +91,7 @@ async def test_only_keys_between_prefix_and_suffix_are_jobs(
     assert "skipped 1 stored keys" in record.getMessage()
 
 
-async def test_prefix_and_suffix_may_not_overlap(client: S3Client, bucket: str, server: Server) -> None:
+async def test_prefix_and_suffix_do_not_overlap(client: S3Client, bucket: str, server: Server) -> None:
     repo = S3BucketRepository(lambda: client, bucket, "ab", prefix="ab")
     await fill(server, repo, ["ab", "abab", "abxab", "aab"])
     assert await listed(repo) == ["x"]

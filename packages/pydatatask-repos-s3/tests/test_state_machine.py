@@ -23,6 +23,7 @@ def data_alone(repo: MetadataRepository) -> Repository:
     return faulty(repo, Faults())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

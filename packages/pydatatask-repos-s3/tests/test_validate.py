@@ -112,6 +112,7 @@ async def upload(client: S3Client, bucket: str, key: str, *sizes: int) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_a_writer_killed_in_an_upload_publishes_nothing_and_is_swept_a_day_later(
     killed: S3BucketRepository, client: S3Client, caplog: pytest.LogCaptureFixture
 ) -> None:

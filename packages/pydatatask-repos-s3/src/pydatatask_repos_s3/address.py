@@ -76,8 +76,6 @@ class Address:
 
     def name(self, key: str) -> str | None:
         """Give what stands between prefix and suffix, job id or not; None for a key without them."""
-        if len(key) < len(self.prefix) + len(self.suffix):
-            return None
         if not key.startswith(self.prefix) or not key.endswith(self.suffix):
             return None
         return key[len(self.prefix) : len(key) - len(self.suffix)]
