@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in ("blobs", "changes", "metadata", "repositories")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{name}" for name in ("blobs", "changes", "metadata", "repositories", "state", "suite"))
+)
 
 # The suites must be imported after pytest was told to explain their assertions.
 from .blobs import BlobRepositoryTests  # noqa: E402
@@ -30,6 +32,7 @@ from .metadata import MetadataRepositoryTests  # noqa: E402
 from .repositories import RepositoryTests  # noqa: E402
 from .simulation import SimulatedExecutor, SimulatedLoop, SimulationStuckError, simulate  # noqa: E402
 from .state import RepositoryMachine, repository_machine  # noqa: E402
+from .suite import Suite, cut_short  # noqa: E402
 from .values import as_stored, json_like, same  # noqa: E402
 
 __all__ = [
@@ -49,9 +52,11 @@ __all__ = [
     "SimulatedExecutor",
     "SimulatedLoop",
     "SimulationStuckError",
+    "Suite",
     "always",
     "as_stored",
     "blocking_forbidden",
+    "cut_short",
     "faulty",
     "json_like",
     "nth",
