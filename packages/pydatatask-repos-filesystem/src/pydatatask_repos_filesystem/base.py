@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from pydatatask_core.job import check_job
 from pydatatask_core.repository.changes import ChangeSource, KeyEvent
-from pydatatask_core.repository.protocols import Repository, ValidKeys
+from pydatatask_core.repository.protocols import PAGE, Repository, ValidKeys
 from typing_extensions import override
 
 from .errands import Errands
-from .folder import PAGE, Folder, Listing
+from .folder import Folder, Listing
 from .sweep import prepare
 from .watch import watching
 

@@ -129,10 +129,12 @@ def delete_file(folder: Folder, job: str) -> Change:
 
 def _create(folder: Folder, hidden: str) -> int:
     try:
-        return os.open(hidden, _CREATE, 0o666)
+        fd = os.open(hidden, _CREATE, 0o666)
     except FileNotFoundError:
         folder.require()
         raise
+    folder.seen = True
+    return fd
 
 
 def _write_all(fd: int, data: bytes | bytearray) -> None:

@@ -15,20 +15,18 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 from pydatatask_core.errors import ConfigurationError
+from pydatatask_core.repository.protocols import PAGE
 
 from ._errors import FolderGoneError
 from .mounts import is_local
 from .names import Kind, Names
 
-__all__ = ["ABSENT", "PAGE", "Change", "Folder", "Listing"]
+__all__ = ["ABSENT", "Change", "Folder", "Listing"]
 
 T = TypeVar("T")
 
 ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
 """What the system says of a path when nothing usable stands there."""
-
-PAGE = 1000
-"""Entries that a listing gives at once."""
 
 _LONGEST_EXTENSION = 140
 """Bytes; with the longest job id and our mark before it, a name still fits into the 255 that file systems allow."""
@@ -245,7 +243,7 @@ class Listing(Generic[T]):
         self._exits = ExitStack()
 
     def page(self) -> list[T]:
-        """Give the next :data:`PAGE` items; fewer are the last ones.
+        """Give the next items, as many as make a page; fewer are the last ones.
 
         :raises FolderGoneError: if the folder is not there and was before, or is not the one that it was at first.
         """

@@ -1,4 +1,7 @@
-"""Structured data in files: encoded and written, or read and decoded, in one trip to a worker thread."""
+"""Structured data in files: encoded and written, or read and decoded, in one trip to a worker thread.
+
+Large values, of more than :data:`~pydatatask_core.repository.encoded.SMALL` bytes, are decoded in a trip of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,15 @@ import os
 from functools import partial
 from typing import Any
 
+from attrs import frozen
 from pydatatask_core.job import check_job
-from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRepository, YamlMetadataRepository
+from pydatatask_core.repository.encoded import (
+    SMALL,
+    EncodedRepository,
+    JsonMetadataRepository,
+    YamlMetadataRepository,
+    weight,
+)
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
@@ -32,7 +42,12 @@ class _MetadataFileRepository(EncodedRepository, FileRepository):
         :raises MalformedValueError: if the file cannot be read as data. Names repository and job.
         """
         check_job(job)
-        return await self._errands.ask("read", job, lambda: self._load(job))
+        found = await self._errands.ask("read", job, lambda: self._load(job))
+        if isinstance(found, _Large):
+            # What takes long to decode must not hold up what else waits for the shared thread.
+            raw = found.raw
+            return await self._errands.ask("read", job, lambda: self.codec.read(raw, job, self), long=True)
+        return found
 
     @override
     async def dump(self, job: str, data: Any, /) -> None:
@@ -42,7 +57,7 @@ class _MetadataFileRepository(EncodedRepository, FileRepository):
         def store() -> Change:
             return write_whole(self._folder, job, self.codec.write(data, job, self))
 
-        await self._errands.publish(job, store)
+        await self._errands.publish(job, store, long=weight(data, SMALL) > SMALL)
 
     @override
     async def info_all(self) -> dict[str, Any]:
@@ -62,16 +77,26 @@ class _MetadataFileRepository(EncodedRepository, FileRepository):
         await self._errands.publish(job, lambda: write_whole(self._folder, job, raw))
 
     def _load(self, job: str) -> Any:
-        return self.codec.read(read_whole(self._folder, job), job, self)
+        """Give the job's data, or its bytes if they are many."""
+        raw = read_whole(self._folder, job)
+        return _Large(raw) if len(raw) > SMALL else self.codec.read(raw, job, self)
 
     def _load_all(self, jobs: list[str]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for job in jobs:
             try:
-                found[job] = self._load(job)
+                raw = read_whole(self._folder, job)
             except FileNotFoundError:
                 continue  # deleted since it was listed
+            found[job] = self.codec.read(raw, job, self)
         return found
+
+
+@frozen
+class _Large:
+    """Bytes that take long to decode."""
+
+    raw: bytes
 
 
 class YamlMetadataFileRepository(_MetadataFileRepository, YamlMetadataRepository):
