@@ -301,10 +301,9 @@ class Readiness:
                     self._ask(need, target)
             for job in sources:
                 source = self._states.get(job, self._empty)
-                if source.mask & node.ask.known:
-                    # A job may translate to itself, so its state may change on the way.
-                    value = self._states.get(target, self._empty).bases[node.number].truth
-                    self._move(job, source, self.compiled.state(node.with_value(source.mask, value)))
+                # A job may translate to itself, so its state may change on the way.
+                value = self._states.get(target, self._empty).bases[node.number].truth
+                self._move(job, source, self.compiled.state(node.with_value(source.mask, value)))
 
     def _outdate(self, changed: Foundation, job: str) -> None:
         """Answers that are being fetched for this job may be of the earlier value; so are those of its sources."""

@@ -144,7 +144,6 @@ class Compiled:
         self._bits = 0
         self._states: dict[int, State] = {}
         self._rules = [self._rule(rule, (True,)) for rule in rules]
-        self._held = sum(bits.bit for bits in self.leaves)
 
     def leaf_number(self, location: str) -> int | None:
         """Give the number of the store at a location, if any rule stands on it."""
@@ -156,9 +155,7 @@ class Compiled:
         return ask if isinstance(ask, Ask) else None
 
     def state(self, mask: int) -> State:
-        """Give the one state of a mask. Nothing is known of a job that no store holds."""
-        if not mask & self._held:
-            mask = 0
+        """Give the one state of a mask."""
         state = self._states.get(mask)
         if state is None:
             if len(self._states) >= MOST_STATES:
