@@ -382,3 +382,31 @@ async def test_a_resource_looks_like_its_function() -> None:
 
     assert documented.__doc__ == "What it is."
     assert documented.name.endswith("documented")
+
+
+async def test_what_a_resource_uses_is_opened_with_it_where_only_some_are() -> None:
+    session = Session()
+    opened: list[str] = []
+
+    @session.resource
+    async def settings() -> AsyncGenerator[str, None]:
+        opened.append("settings")
+        yield "here"
+
+    @session.resource
+    async def unused() -> AsyncGenerator[str, None]:
+        opened.append("unused")
+        yield ""
+
+    @session.resource
+    async def client() -> AsyncGenerator[str, None]:
+        where = settings()
+        opened.append("client")
+        yield f"client of {where}"
+
+    for opening in (session.open, session.ensure):
+        opened.clear()
+        await opening({client})
+        assert opened == ["settings", "client"]
+        assert client() == "client of here"
+        await session.close()

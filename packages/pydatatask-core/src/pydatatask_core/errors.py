@@ -53,6 +53,11 @@ class MalformedValueError(PydatataskError, ValueError):
 class SessionClosedError(PydatataskError, RuntimeError):
     """A live resource was asked for while its session was not open on this event loop."""
 
+    def __init__(self, message: str, resource: object = None) -> None:
+        super().__init__(message)
+        self.resource = resource
+        """The resource that was asked for, if it was one of a session."""
+
 
 class TemplateError(PydatataskError):
     """A template could not be rendered. Names the template and the variable."""

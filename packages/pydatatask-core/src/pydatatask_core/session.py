@@ -79,10 +79,24 @@ class _Scope:
         self.live: dict[object, object] = {}
         self.opened: list[tuple[Resource[object], AbstractAsyncContextManager[object]]] = []
 
-    async def enter(self, resource: Resource[T]) -> None:
-        context = resource.opened()
-        self.live[resource] = await context.__aenter__()
-        self.opened.append((resource, context))
+    async def enter(self, resource: Resource[object]) -> None:
+        """Open a resource, and before it those of its session that it turns out to use."""
+        if resource in self.live:
+            return
+        while True:
+            context = resource.opened()
+            try:
+                self.live[resource] = await context.__aenter__()
+            except SessionClosedError as error:
+                used = error.resource
+                if not isinstance(used, Resource) or used is resource or used.session is not resource.session:
+                    raise
+                if used in self.live or not resource.session.declares_before(used, resource):
+                    raise
+                await self.enter(used)
+            else:
+                self.opened.append((resource, context))
+                return
 
     async def close(self) -> list[BaseException]:
         failures: list[BaseException] = []
@@ -135,7 +149,7 @@ class Session:
         return asyncio.get_running_loop() in self._scopes
 
     async def open(self, only: Collection[object] | None = None) -> None:
-        """Open the resources on the running event loop, all of them or those in ``only``.
+        """Open the resources on the running event loop, all of them or those in ``only`` and those that they use.
 
         If one fails, or the opening is cancelled, those that were open already are closed again and the session
         stays closed.
@@ -162,7 +176,7 @@ class Session:
             raise failed  # noqa: B904  # as said
 
     async def ensure(self, resources: Collection[object]) -> None:
-        """Open those of ``resources`` that are not open yet on the running event loop.
+        """Open those of ``resources`` that are not open yet on the running event loop, and those that they use.
 
         If one fails, or the opening is cancelled, those that are open stay open until :meth:`close`.
 
@@ -173,7 +187,7 @@ class Session:
         if scope is None:
             return await self.open(resources)
         for resource in self._resources:
-            if resource in resources and resource not in scope.live:
+            if resource in resources:
                 await scope.enter(resource)
         return None
 
@@ -202,6 +216,11 @@ class Session:
     ) -> None:
         await self.close()
 
+    def declares_before(self, one: Resource[object], other: Resource[object]) -> bool:
+        """Tell whether both are of this session, and ``one`` was declared first."""
+        declared = self._resources
+        return one in declared and other in declared and declared.index(one) < declared.index(other)
+
     def live(self, resource: Resource[T]) -> T:
         """Give the live object of a resource on the running event loop; see :class:`Resource`."""
         try:
@@ -209,5 +228,6 @@ class Session:
         except (KeyError, RuntimeError):
             raise SessionClosedError(
                 f"Resource {resource.name!r} was used while its session is closed on this event loop. "
-                "Open the pipeline or the session first: 'async with pipeline:'."
+                "Open the pipeline or the session first: 'async with pipeline:'.",
+                resource,
             ) from None

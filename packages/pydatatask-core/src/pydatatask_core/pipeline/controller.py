@@ -69,7 +69,7 @@ class Controller:
         self._fail_fast = fail_fast
         self._changed = asyncio.Event()
         self._checks: set[asyncio.Task[None]] = set()
-        self._looked = True
+        self._looks_due: set[Feed] = set()
         self._patience = patience
         self._launch_once = False
         self._guest_rounds = 0
@@ -88,9 +88,11 @@ class Controller:
         self.guests: list[Guest] = []
         self._asks: dict[str, Ask | None] = {}
         self._outputs: dict[str, list[Feed]] = {}
+        self._unannounced: dict[str, set[Feed]] = {}
         turn = Turn()
         for number, (task, queue) in enumerate(zip(tasks, queues, strict=True)):
             self._outputs[task.name] = self._feeds_of(task)
+            self._unannounced[task.name] = self._unannounced_by(task)
             if isinstance(task, RunTask):
                 emit = self._emit if self._observers else None
                 common = (task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
@@ -210,8 +212,12 @@ class Controller:
                     left = patience - asyncio.get_running_loop().time()
                     if left <= 0:
                         raise unreachable[0]
-                elif self.stopping or not (forever or await self._found_more()):
+                elif self.stopping:
                     return
+                elif not forever:
+                    if not await self._found_more():
+                        return
+                    continue
             await self._sleep(left)
 
     async def _sleep(self, at_most: float | None = None) -> None:
@@ -235,14 +241,9 @@ class Controller:
 
     async def _found_more(self) -> bool:
         """Look once more at the stores that somebody may have written to unannounced since the last look."""
-        if self._looked:
-            return False
-        self._looked = True
-        # What a worker process wrote was told to a watched store before its run ended; let it be read.
-        for _ in range(10):
-            await asyncio.sleep(0)
-        await asyncio.gather(*(feed.look() for feed in self.feeds if feed.error is None))
-        return self._busy() or not self._looked or bool(self.readiness.questions)
+        due, self._looks_due = self._looks_due, set()
+        await asyncio.gather(*(feed.look() for feed in due))
+        return bool(due)
 
     @property
     def _guests_launch(self) -> bool:
@@ -255,7 +256,7 @@ class Controller:
 
     def _ended(self, lane: Lane, job: str, end: Ended | Again | Dropped) -> None:
         """Tell readiness what a run's end means, before anybody asks."""
-        self._looked = False
+        self._looks_due |= self._unannounced[lane.task.name]
         if isinstance(end, Ended):
             ask = self._asks[lane.task.name]
             if ask is not None and lane.task.metadata:
@@ -283,7 +284,7 @@ class Controller:
         self._changed.set()
 
     async def _refresh(self, task: Task, job: str) -> None:
-        self._looked = False
+        self._looks_due |= self._unannounced[task.name]
         for feed in self._outputs[task.name]:
             await self._check(feed, job)
 
@@ -317,6 +318,12 @@ class Controller:
         return [
             feed for feed in self.feeds if feed.location in stores and feed.repo.change_source is not ChangeSource.LOCAL
         ]
+
+    def _unannounced_by(self, task: Task) -> set[Feed]:
+        """Give the stores in which a run of the task may leave keys that nobody announces in time."""
+        polled = {feed for feed in self.feeds if feed.repo.change_source is ChangeSource.POLLED}
+        elsewhere = not isinstance(task, RunTask) or task.elsewhere
+        return polled.union(self._outputs[task.name]) if elsewhere else polled
 
     def _success_ask(self, task: RunTask) -> Ask | None:
         return None if task.done is None else self.readiness.compiled.filter_ask(success_filter(task.done))

@@ -74,12 +74,11 @@ class Feed:
         await self._settled.wait()
 
     async def look(self) -> None:
-        """List a polled store now, and wait until that is done or the store is found to be unreachable."""
-        if self.repo.change_source is not ChangeSource.POLLED:
-            return
-        self._settled.clear()
-        self._poke.set()
-        await self._settled.wait()
+        """List the store now, and wait until that is done or the store is found to be unreachable."""
+        if self.error is None and self.repo.change_source is not ChangeSource.LOCAL:
+            self._settled.clear()
+            self._poke.set()
+            await self._settled.wait()
 
     async def run(self) -> None:
         """Follow the store until cancelled. What it announces in this process is told at once."""
@@ -106,8 +105,14 @@ class Feed:
                 while True:
                     # Events are read while the store is listed, so that their queue does not overflow meanwhile.
                     await self._list()
-                    await reading
-                    reading = asyncio.ensure_future(self._read(events))
+                    poked = asyncio.ensure_future(self._poke.wait())
+                    try:
+                        await asyncio.wait({reading, poked}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        poked.cancel()
+                    if reading.done():
+                        reading.result()
+                        reading = asyncio.ensure_future(self._read(events))
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
@@ -115,9 +120,13 @@ class Feed:
     async def _read(self, events: AsyncIterator[KeyEvent]) -> None:
         """Apply events until some were lost."""
         async for event in events:
-            if not isinstance(event, Added | Removed):
+            if isinstance(event, Removed):
+                # What was watched may be older than what was announced here: deleted, then written again.
+                await self.check(event.job)
+            elif isinstance(event, Added):
+                self._apply(event)
+            else:
                 return
-            self._apply(event)
 
     async def _poll(self) -> NoReturn:
         polling = self._polling

@@ -306,6 +306,11 @@ class RunTask(Task):
         A run that an earlier controller left behind is adopted. A cancellation leaves no record.
         """
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether runs write to repositories from other processes, so that nobody announces it here."""
+        return False
+
     def cost(self, job: str) -> Resources:
         """Give what a run on a job needs of the quota."""
         return self.job_resources

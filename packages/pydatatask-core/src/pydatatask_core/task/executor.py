@@ -125,6 +125,11 @@ class ExecutorTask(FunctionTask):
                     "memory of this one. Link a repository on files, S3 or a database instead."
                 )
 
+    @property
+    @override
+    def elsewhere(self) -> bool:
+        return not self.in_process
+
     @override
     async def attempt(self, job: str) -> Outcome | None:
         start = now()
