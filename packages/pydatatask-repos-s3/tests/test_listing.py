@@ -28,6 +28,7 @@ async def fill(server: Server, repo: S3BucketRepository, keys: list[str]) -> Non
     await asyncio.to_thread(server.fill, repo.bucket, keys)
 
 
+@pytest.mark.slow
 async def test_a_listing_is_one_request_per_thousand_keys(
     repo: S3BucketRepository, client: S3Client, server: Server
 ) -> None:

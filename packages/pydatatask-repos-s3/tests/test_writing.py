@@ -90,6 +90,7 @@ async def test_the_parts_checksums_are_sent_again_at_the_end(repo: S3BucketRepos
     assert all(part["ETag"] and part["ChecksumCRC32"] for part in completed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before-send", "response-received"])
 @pytest.mark.parametrize(
     ("operation", "nth"),
