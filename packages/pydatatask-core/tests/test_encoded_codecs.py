@@ -84,6 +84,8 @@ def test_what_pyyaml_dumped_in_earlier_releases_is_read(data: Any) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=_data)
+@example(data=[math.nan])
+@example(data={"ratio": -math.inf})
 def test_json_is_strict_json(data: Any) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
