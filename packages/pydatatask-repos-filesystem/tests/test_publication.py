@@ -55,7 +55,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield disk
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        if subprocess.run(["umount", str(disk)]).returncode:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+            pytest.fail("something was left open on the small disk")
 
 
 @pytest.mark.parametrize("durable", [False, True])
