@@ -80,7 +80,7 @@ async def plan(
     if downstream:
         await _follow(pipeline.graph, stops)
     removals = []
-    for stop in _ordered(pipeline.graph, stops):
+    for stop in _ordered(pipeline.graph, stops, {repo.location for repo in targets.values()}):
         there = await holding(stop.repo, sorted(stop.jobs))
         if there:
             removals.append(Removal(stop.name, stop.repo, tuple(there)))
@@ -136,8 +136,8 @@ def _add_outputs(outputs: Iterable[Edge], jobs: set[str], stops: dict[str, _Stop
     return added
 
 
-def _ordered(graph: Graph, stops: dict[str, _Stop]) -> list[_Stop]:
-    """Farthest downstream first. Of one task, outputs before status: what says that it ran goes last."""
+def _ordered(graph: Graph, stops: dict[str, _Stop], targets: set[str]) -> list[_Stop]:
+    """Farthest downstream first, targets last. Of one task, outputs before status: what says that it ran goes last."""
     tasks = list(reversed(graph.topological()))
     places: dict[str, tuple[int, int]] = {}
     for edge in graph.edges:
@@ -145,4 +145,6 @@ def _ordered(graph: Graph, stops: dict[str, _Stop]) -> list[_Stop]:
             rank = (tasks.index(edge.task), int(edge.link.is_status))
             places[edge.location] = min(rank, places.get(edge.location, rank))
     last = (len(tasks), 0)
-    return sorted(stops.values(), key=lambda stop: places.get(stop.repo.location, last))
+    return sorted(
+        stops.values(), key=lambda stop: (stop.repo.location in targets, places.get(stop.repo.location, last))
+    )

@@ -82,9 +82,12 @@ def report(error: BaseException, debug: bool) -> ExitCode:
     :param debug: show the traceback as well.
     """
     code = exit_code(error)
-    if code is ExitCode.READER_GONE:
-        # Python would complain about the same pipe once more at exit.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would try once more at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code is ExitCode.READER_GONE:
         return code
     if debug:
         output.narrate("".join(traceback.format_exception(error)).rstrip())

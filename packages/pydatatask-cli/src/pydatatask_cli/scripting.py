@@ -136,9 +136,10 @@ async def inject_data(pipeline: Pipeline, data: str, job: str) -> None:
     """Store standard input as a job's value in the repository ``data``: bytes as they are, data from YAML or JSON.
 
     :raises UnknownNameError: if there is no such repository.
+    :raises JobIdError: if it is no valid job id.
     :raises UsageError: if data is wanted and the input is none. Nothing was stored.
     """
-    await store(find_link(pipeline, data).repo, job, chunks_of(sys.stdin.fileno()))
+    await store(find_link(pipeline, data).repo, check_job(job), chunks_of(sys.stdin.fileno()))
 
 
 async def shell(pipeline: Pipeline) -> None:

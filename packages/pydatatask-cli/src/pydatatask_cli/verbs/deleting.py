@@ -49,7 +49,7 @@ def rm(
             return await plan(pipeline, targets, jobs, recursive)
 
     async def deleting(removals: Sequence[Removal]) -> ExitCode:
-        async with pipeline, changing(pipeline):
+        async with pipeline.reading(), changing(pipeline):
             return await _delete(removals)
 
     removals = invocation.run(planning())

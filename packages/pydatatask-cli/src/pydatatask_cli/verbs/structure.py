@@ -26,7 +26,10 @@ __all__ = ["completion", "graph", "shell", "validate"]
 @json_option("one JSON document, as --format json does")
 @pass_invocation
 def graph(invocation: Invocation, form: str, as_json: bool) -> None:
-    """Show which task feeds which. Asks no store."""
+    """Show which task feeds which.
+
+    Asks no store.
+    """
     found = invocation.pipeline.graph
     if as_json or form == "json":
         output.document(as_data(found))

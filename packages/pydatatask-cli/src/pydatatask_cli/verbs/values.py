@@ -124,7 +124,9 @@ def inject(invocation: Invocation, repository: str, job: str, file: str) -> None
 
     async def storing() -> None:
         descriptor = sys.stdin.fileno() if file == "-" else os.open(file, os.O_RDONLY)
-        async with invocation.pipeline:
+        async with invocation.pipeline.reading():
+            # Makes what the repository needs to be written to; the rest of the pipeline is not needed for this.
+            await link.repo.validate()
             await store(link.repo, job, chunks_of(descriptor))
 
     invocation.run(storing())
