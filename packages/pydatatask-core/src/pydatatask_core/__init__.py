@@ -28,10 +28,18 @@ from .repository.combinators import (
     MapRepository,
     RelatedBlobRepository,
     RelatedItemRepository,
+    RelatedMetadataBlobRepository,
     RelatedMetadataRepository,
 )
+from .repository.encoded import JsonMetadataBlobRepository, YamlMetadataBlobRepository
 from .repository.memory import InProcessBlobRepository, InProcessMetadataRepository
-from .repository.protocols import BlobRepository, MetadataRepository, Repository, StreamRepository
+from .repository.protocols import (
+    BlobRepository,
+    CreatingRepository,
+    MetadataRepository,
+    Repository,
+    StreamRepository,
+)
 from .session import Resource, Session
 from .task.base import RunTask, Task
 from .task.executor import ExecutorTask
@@ -49,12 +57,14 @@ __all__ = [
     "ChangeSource",
     "ConfigurationError",
     "ConflictError",
+    "CreatingRepository",
     "ExecutorTask",
     "FunctionTask",
     "InProcessBlobRepository",
     "InProcessMetadataRepository",
     "InProcessSyncTask",
     "JobIdError",
+    "JsonMetadataBlobRepository",
     "KeyEvent",
     "Link",
     "LockHeldError",
@@ -66,6 +76,7 @@ __all__ = [
     "PydatataskError",
     "RelatedBlobRepository",
     "RelatedItemRepository",
+    "RelatedMetadataBlobRepository",
     "RelatedMetadataRepository",
     "Removed",
     "Repository",
@@ -86,4 +97,5 @@ __all__ = [
     "StreamRepository",
     "Task",
     "TemplateError",
+    "YamlMetadataBlobRepository",
 ]
