@@ -1,6 +1,6 @@
 """A chain over S3, files and YAML: in-process, then in threads, then in processes of their own.
 
-While the file ``gate`` is missing, a worker process that began a job notes its pid in ``worker.pid`` and waits.
+While the file ``gate`` is missing, a worker process that began a job waits, with its pid as a name in ``waiting``.
 """
 
 from __future__ import annotations
@@ -58,12 +58,10 @@ async def count(job: str, files: pydatatask.FileRepository, counts: pydatatask.Y
 async def report(
     job: str, counts: pydatatask.YamlMetadataFileRepository, reports: pydatatask.YamlMetadataS3Repository
 ) -> None:
-    gate = Path("gate")
-    if not gate.exists():
-        Path("worker.pid").write_text(f"{os.getpid()}\n")
-    while not gate.exists():
+    while not Path("gate").exists():
+        (Path("waiting") / str(os.getpid())).touch()
         await asyncio.sleep(0.01)
-    await reports.dump(job, {"job": job, **await counts.info(job), "pid": os.getpid(), "controller": os.getppid()})
+    await reports.dump(job, {"job": job, **await counts.info(job), "pid": os.getpid(), "parent": os.getppid()})
 
 
 fetch.link("texts", texts, is_input=True)
