@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from pydatatask_repos_filesystem import (
     YamlMetadataFileRepository,
     watch as watch_module,
 )
-from pydatatask_repos_filesystem.inotify import Queue
 from pydatatask_repos_filesystem.watch import FolderWatch
 
 DEADLINE = 20.0
@@ -333,18 +333,16 @@ async def test_a_watch_that_is_left_ends_for_whoever_waits_and_leaves_no_descrip
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_too_many_watches_are_an_error_that_names_the_limit(tmp_path: Path) -> None:
-    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    queues: list[Queue] = []
+async def test_a_system_that_gives_no_more_watches_is_an_error_that_names_the_limits(files: FileRepository) -> None:
+    async with files.watch():
+        pass  # all that is imported on the way is imported now
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
     try:
-        while True:
-            queues.append(await asyncio.to_thread(Queue, str(tmp_path)))
-            assert len(queues) <= limit
-    except OSError:
-        repo = FileRepository(tmp_path)
         with pytest.raises(StoreUnavailableError, match="max_user_instances"):
-            async with repo.watch():
-                raise AssertionError("the limit was not reached") from None
+            async with files.watch():
+                raise AssertionError("the limit was not reached")
     finally:
-        for queue in queues:
-            queue.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -60,8 +60,8 @@ async def watching(folder: Folder, changes: Channel, repo: object) -> AsyncItera
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENOSPC):
                     raise StoreUnavailableError(
-                        f"Cannot watch {repo!r}: this user has as many inotify queues or watches as the system allows. "
-                        "Raise the sysctl fs.inotify.max_user_instances or fs.inotify.max_user_watches."
+                        f"Cannot watch {repo!r}: this user has as many inotify queues, watches or open files as the "
+                        "system allows. Raise fs.inotify.max_user_instances, fs.inotify.max_user_watches or ulimit -n."
                     ) from error
                 raise translated(error, "watch", None, repo) from error
             yield watch
