@@ -9,11 +9,11 @@ import pytest
 from pydatatask_core.errors import MalformedValueError
 from pydatatask_core.repository.memory import InProcessBlobRepository, InProcessMetadataRepository
 from pydatatask_core.repository.protocols import Repository
-from pydatatask_core.testing import BlobRepositoryTests, MetadataRepositoryTests, RepositoryTests
+from pydatatask_core.testing import BlobRepositoryTests, CreatingRepositoryTests, RepositoryTests
 from typing_extensions import override
 
 
-class TestMemoryMetadata(MetadataRepositoryTests[InProcessMetadataRepository]):
+class TestMemoryMetadata(CreatingRepositoryTests[InProcessMetadataRepository]):
     absent_info = "none"
     versioned = False
     broken = object()

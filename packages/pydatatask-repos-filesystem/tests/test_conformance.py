@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
-from pydatatask_core.testing import BlobRepositoryTests, MetadataRepositoryTests, RepositoryTests
+from pydatatask_core.testing import BlobRepositoryTests, CreatingRepositoryTests, RepositoryTests
 from pydatatask_core.testing.suite import Suite
 from pydatatask_repos_filesystem import (
     DirectoryRepository,
@@ -92,7 +92,7 @@ class TestDurableFiles(FileSuite[FileRepository], BlobRepositoryTests[FileReposi
         return FileRepository(str(repo.basedir))
 
 
-class TestYaml(FileSuite[YamlMetadataFileRepository], MetadataRepositoryTests[YamlMetadataFileRepository]):
+class TestYaml(FileSuite[YamlMetadataFileRepository], CreatingRepositoryTests[YamlMetadataFileRepository]):
     absent_info = "missing"
 
     @pytest.fixture
@@ -115,7 +115,7 @@ class TestYaml(FileSuite[YamlMetadataFileRepository], MetadataRepositoryTests[Ya
         await self.poke_raw(repo, job, yaml.safe_dump(value).encode())
 
 
-class TestJson(FileSuite[JsonMetadataFileRepository], MetadataRepositoryTests[JsonMetadataFileRepository]):
+class TestJson(FileSuite[JsonMetadataFileRepository], CreatingRepositoryTests[JsonMetadataFileRepository]):
     absent_info = "missing"
 
     @pytest.fixture

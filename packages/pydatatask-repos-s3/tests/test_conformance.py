@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 import pytest_asyncio
 import yaml
-from pydatatask_core.testing import BlobRepositoryTests, MetadataRepositoryTests
+from pydatatask_core.testing import BlobRepositoryTests, CreatingRepositoryTests
 from pydatatask_core.testing.suite import Suite
 from pydatatask_repos_s3 import S3BucketRepository, YamlMetadataS3Repository
 from s3_server import MakeClient, Server
@@ -102,7 +102,7 @@ class TestBlobs(S3Suite[S3BucketRepository], BlobRepositoryTests[S3BucketReposit
         return raw
 
 
-class TestYaml(S3Suite[YamlMetadataS3Repository], MetadataRepositoryTests[YamlMetadataS3Repository]):
+class TestYaml(S3Suite[YamlMetadataS3Repository], CreatingRepositoryTests[YamlMetadataS3Repository]):
     absent_info = "empty"
     # The codec is put to the full test where it is; here it is one request per value that counts.
     examples = 25

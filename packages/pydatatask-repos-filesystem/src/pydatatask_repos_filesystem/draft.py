@@ -15,7 +15,7 @@ from io import FileIO
 from ._errors import InTheWayError
 from .folder import ABSENT, Change, Folder
 
-__all__ = ["Draft", "delete_file", "open_file", "read_whole", "write_whole"]
+__all__ = ["Draft", "create_whole", "delete_file", "open_file", "read_whole", "write_whole"]
 
 _log = logging.getLogger("pydatatask.repository")
 
@@ -43,6 +43,32 @@ def write_whole(folder: Folder, job: str, data: bytes | bytearray) -> Change:
     except BaseException:
         _discard(hidden)
         raise
+    return Change(made=True, unsynced=folder.sync_names())
+
+
+def create_whole(folder: Folder, job: str, data: bytes | bytearray) -> Change:
+    """Publish a whole value if the job has none; the change tells whether it was made. The kernel decides.
+
+    After a failure nothing is published and nothing left over.
+    """
+    target = folder.target(job)
+    hidden = folder.hidden("new", target)
+    fd = _create(folder, hidden)
+    try:
+        try:
+            _write_all(fd, data)
+            if folder.sync is not None:
+                folder.sync(fd)
+        finally:
+            os.close(fd)
+        if folder.any_case and folder.find(job):
+            return Change(made=False)
+        # Unlike a rename, a link is refused where something stands already.
+        os.link(hidden, target)
+    except FileExistsError:
+        return Change(made=False)
+    finally:
+        _discard(hidden)
     return Change(made=True, unsynced=folder.sync_names())
 
 

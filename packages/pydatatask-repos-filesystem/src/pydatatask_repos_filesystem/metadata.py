@@ -18,10 +18,11 @@ from pydatatask_core.repository.encoded import (
     YamlMetadataRepository,
     weight,
 )
+from pydatatask_core.repository.protocols import CreatingRepository
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
-from .draft import read_whole, write_whole
+from .draft import create_whole, read_whole, write_whole
 from .files import FileRepository
 from .folder import Change
 
@@ -31,7 +32,7 @@ _AT_ONCE = 100
 """Values that are read in one trip by :meth:`info_all`."""
 
 
-class _MetadataFileRepository(EncodedRepository, FileRepository):
+class _MetadataFileRepository(EncodedRepository, FileRepository, CreatingRepository):
     """Files that hold structured data, readable and writable as files too. An absent job has no info."""
 
     @override
@@ -58,6 +59,13 @@ class _MetadataFileRepository(EncodedRepository, FileRepository):
             return write_whole(self._folder, job, self.codec.write(data, job, self))
 
         await self._errands.publish(job, store, long=weight(data, SMALL) > SMALL)
+
+    @override
+    async def create(self, job: str, data: Any, /) -> bool:
+        """Publish ``data`` as the job's value if there is none, by a hard link; see :class:`CreatingRepository`."""
+        check_job(job)
+        raw = await self.encoded(job, plain(data, job, self))
+        return await self._errands.create(job, lambda: create_whole(self._folder, job, raw))
 
     @override
     async def info_all(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydatatask_core.errors import MissingJobError
 from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRepository, YamlMetadataRepository
+from pydatatask_core.repository.protocols import CreatingRepository
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
@@ -25,13 +26,14 @@ _MARK = "pydatatask-create"
 """The user metadata of an object that tells which call created it."""
 
 
-class _S3Metadata(EncodedRepository, S3BucketRepository):
+class _S3Metadata(EncodedRepository, S3BucketRepository, CreatingRepository):
     """Data through a codec; absent jobs have the info ``{}``."""
 
     @override
     def absent(self, job: str, error: MissingJobError) -> dict[str, Any]:
         return {}
 
+    @override
     async def create(self, job: str, data: Any, /) -> bool:
         """Publish ``data`` as the job's value if there is none, and tell whether that was so. The store decides.
 

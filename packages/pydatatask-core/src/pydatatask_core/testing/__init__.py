@@ -8,12 +8,13 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("blobs", "changes", "metadata", "repositories", "state", "suite"))
+    *(f"{__name__}.{name}" for name in ("blobs", "changes", "creating", "metadata", "repositories", "state", "suite"))
 )
 
 # The suites must be imported after pytest was told to explain their assertions.
 from .blobs import BlobRepositoryTests  # noqa: E402
 from .blocking import blocking_forbidden  # noqa: E402
+from .creating import CreatingRepositoryTests  # noqa: E402
 from .faults import (  # noqa: E402
     Cancel,
     Fail,
@@ -38,6 +39,7 @@ from .values import as_stored, json_like, same  # noqa: E402
 __all__ = [
     "BlobRepositoryTests",
     "Cancel",
+    "CreatingRepositoryTests",
     "Fail",
     "Fault",
     "Faults",
