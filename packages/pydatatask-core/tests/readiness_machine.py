@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Collection
 from typing import Literal, TypeVar
 
-from attrs import define, field
 from pydatatask_core.pipeline.readiness import Question, Readiness
 from pydatatask_core.repository.expression import Filtered
 from readiness_history import SPOTS, Event, History
-from readiness_oracle import JOBS, STORES, Spot, Stores, Told, base_of, number_of, walk
+from readiness_oracle import JOBS, STORES, Listing, Spot, Stores, Told, base_of, number_of, walk
 
 __all__ = ["Machine", "play"]
 
@@ -52,22 +51,6 @@ class Queue:
     def clear(self) -> None:
         self.came.clear()
         self.cleared = True
-
-
-@define
-class Listing:
-    """A listing under way: pages that were read and not told yet, and what was told meanwhile."""
-
-    checks: bool
-    unread: set[str] = field(factory=lambda: set(JOBS))
-    pages: deque[list[tuple[str, int]]] = field(factory=deque)
-    told: set[str] = field(factory=set)
-    gone: set[str] = field(factory=set)
-    doubtful: set[str] = field(factory=set)
-
-    @property
-    def complete(self) -> bool:
-        return not self.unread and not self.pages
 
 
 class Machine:

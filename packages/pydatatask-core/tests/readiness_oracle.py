@@ -6,11 +6,12 @@ expressions anew each time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from zlib import crc32
 
-from attrs import frozen
+from attrs import define, field, frozen
 from pydatatask_core.repository.expression import (
     And,
     Filtered,
@@ -67,8 +68,12 @@ class Accepts:
         raise AssertionError("the test answers by itself")
 
 
-async def translate(job: str) -> str | None:
-    raise AssertionError("the test answers by itself")
+@frozen
+class Translates:
+    number: int
+
+    async def __call__(self, job: str) -> str | None:
+        raise AssertionError("the test answers by itself")
 
 
 LEAVES = tuple(Leaf(Store(number)) for number in range(STORES))
@@ -95,7 +100,7 @@ def rules_of(random: Random) -> list[KeyExpression]:
             case "filtered":
                 pool.append(Filtered(pick(), Accepts(random.randint(0, 1))))
             case _:
-                pool.append(Related(pick(), Translation(pick(), translate)))
+                pool.append(Related(pick(), Translation(pick(), Translates(random.choice((0, 0, 1))))))
     return pool[-random.randint(1, 3) :]
 
 
@@ -151,36 +156,31 @@ class Stores:
 
     def answer(self, subject: Subject, job: str) -> bool | str | None:
         """Any function of the job and of the values behind its key."""
-        number = crc32(repr((subject, job, sorted(self.values(base_of(subject), job, True)))).encode())
+        number = crc32(repr((subject, job, sorted(self.values(base_of(subject), job)))).encode())
         if isinstance(subject, Filtered):
             return bool(number >> 7 & 1)
         return (*JOBS, None)[(number >> 7) % (len(JOBS) + 1)]
 
-    def values(self, expression: KeyExpression, job: str, sure: bool) -> Iterator[tuple[int, str, int]]:
-        """The values that stand behind a key of an expression.
-
-        What a job translates to belongs to them only if the key could not be there without it.
-        """
+    def values(self, expression: KeyExpression, job: str) -> Iterator[tuple[int, str, int]]:
+        """The values that must stand behind a key of an expression."""
         match expression:
             case Leaf():
                 store = number_of(expression)
                 yield store, job, self.versions[store].get(job, 0)
             case And(parts):
                 for part in parts:
-                    yield from self.values(part, job, sure)
-            case Or(parts):
-                for part in parts:
-                    yield from self.values(part, job, False)
-            case Minus(source, unless):
-                yield from self.values(source, job, sure)
-                yield from self.values(unless, job, False)
+                    yield from self.values(part, job)
+            case Or():
+                pass
+            case Minus(source, _):
+                yield from self.values(source, job)
             case Filtered(base, _):
-                yield from self.values(base, job, sure)
+                yield from self.values(base, job)
             case Related(base, translation):
-                yield from self.values(translation.keys, job, sure)
-                target = self.answer(translation, job) if sure else None
+                yield from self.values(translation.keys, job)
+                target = self.answer(translation, job)
                 if isinstance(target, str):
-                    yield from self.values(base, target, True)
+                    yield from self.values(base, target)
 
 
 class Told:
@@ -326,3 +326,19 @@ def walk(expression: KeyExpression) -> Iterator[KeyExpression]:
     yield expression
     for part in children(expression):
         yield from walk(part)
+
+
+@define
+class Listing:
+    """A listing under way: pages that were read and not told yet, and what was told meanwhile."""
+
+    checks: bool
+    unread: set[str] = field(factory=lambda: set(JOBS))
+    pages: deque[list[tuple[str, int]]] = field(factory=deque)
+    told: set[str] = field(factory=set)
+    gone: set[str] = field(factory=set)
+    doubtful: set[str] = field(factory=set)
+
+    @property
+    def complete(self) -> bool:
+        return not self.unread and not self.pages

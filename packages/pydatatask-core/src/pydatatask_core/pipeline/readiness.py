@@ -17,18 +17,16 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 from ..repository.expression import Filtered, KeyExpression
+from .listing import Listing
 from .truth import Ask, Compiled, Foundation, LeafBits, Need, State
 
 __all__ = ["Question", "Readiness", "ReadyQueue"]
 
 
-@frozen
-class Question:
+class Question(NamedTuple):
     """Something to find out about a job: whether a filter accepts it, or what it translates to."""
 
     ask: Ask
@@ -70,7 +68,7 @@ class Readiness:
         self._asked: dict[Question, _Asked] = {}
         self._loading = True
         self._counts = [0] * len(self.leaves)
-        self._listings: dict[int, _Listing] = {}
+        self._listings: dict[int, Listing] = {}
 
     def is_ready(self, task: int, job: str) -> bool:
         """Tell whether a task may start a job, by all that is known."""
@@ -167,7 +165,7 @@ class Readiness:
 
     def begin_listing(self, leaf: int) -> None:
         """A listing of a store begins. A listing of it that is under way is forgotten."""
-        self._listings[leaf] = _Listing(checks=self._counts[leaf] > 0)
+        self._listings[leaf] = Listing(checks=self._counts[leaf] > 0)
 
     def listed(self, leaf: int, jobs: Iterable[str]) -> None:
         """The listing found these jobs."""
@@ -341,39 +339,3 @@ class _Asked(Enum):
     OPEN = "open"
     OUTDATED = "outdated"
     GIVEN_UP = "given up"
-
-
-class _Listing:
-    """What became known while a store was being listed."""
-
-    def __init__(self, checks: bool) -> None:
-        self.checks = checks
-        """Whether keys were known before, which may have gone unnoticed."""
-        self.seen: set[str] = set()
-        self.doubtful: set[str] = set()
-        """Jobs that were found after they were announced to be gone. What was found may be older."""
-        self._gone: set[str] = set()
-
-    def added(self, job: str) -> None:
-        """A job was announced to be there."""
-        self._gone.discard(job)
-        self.doubtful.discard(job)
-        if self.checks:
-            self.seen.add(job)
-
-    def removed(self, job: str) -> None:
-        """A job was announced to be gone."""
-        self._gone.add(job)
-        self.doubtful.discard(job)
-        self.seen.discard(job)
-
-    def find(self, jobs: Iterable[str]) -> Iterable[str]:
-        """Note what a listing found, and give what is beyond doubt."""
-        if self._gone:
-            jobs = list(jobs)
-            self.doubtful.update(self._gone.intersection(jobs))
-            jobs = [job for job in jobs if job not in self._gone]
-        if self.checks:
-            jobs = list(jobs)
-            self.seen.update(jobs)
-        return jobs
