@@ -82,6 +82,13 @@ def test_a_pipeline_that_does_not_load_has_a_code_of_its_own(
     assert "Traceback" not in ended.err
 
 
+def test_ctrl_c_while_a_pipeline_loads(place: Place) -> None:
+    (place.folder / "made.py").write_text("raise KeyboardInterrupt")
+    for spec in ("made.py", "made"):
+        ended = place.command("-p", spec, "status")
+        assert (ended.code, ended.err.strip()) == (130, "Interrupted.")
+
+
 def test_two_names_of_one_pipeline_are_no_riddle(place: Place) -> None:
     (place.folder / "made.py").write_text("from pydatatask_core import *\none = two = Pipeline([], Session())")
     assert place.command("-p", "made.py", "graph").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,9 @@ def test_a_timeout_has_a_code_of_its_own(capsys: Captured) -> None:
     task = InProcessSyncTask("t", done)(wait)
     task.link("jobs", InProcessBlobRepository({"a": b""}), is_input=True)
     assert call(Pipeline([task], Session()), "run", "--timeout", "0.05") == 124
-    assert "not done after 0.05 seconds" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("t: 1 attempt\nTook ")
+    assert err.endswith("\nError: The pipeline was not done after 0.05 seconds.\n")
     assert cancelled == ["a"]
     assert done.data == {}
 
@@ -139,7 +142,7 @@ def test_a_timeout_that_is_none_is_refused(books: MemoryBooks, timeout: str) -> 
 
 class HeldLock(PipelineLock):
     @override
-    async def acquire(self, lost: object) -> None:
+    async def acquire(self, lost: Callable[[], None]) -> None:
         raise LockHeldError("Another controller drives this pipeline: process 7 on there.")
 
     @override
@@ -163,6 +166,20 @@ def test_what_changes_something_by_itself_needs_the_lock(books: MemoryBooks, cap
     assert call(pipeline, *line.split()) == 6
     assert "process 7 on there" in capsys.readouterr().err
     assert set(books.texts.data) == {"a"}
+    assert books.done.data == {}
+
+
+class LostLock(HeldLock):
+    @override
+    async def acquire(self, lost: Callable[[], None]) -> None:
+        lost()
+
+
+def test_a_run_that_loses_the_lock_says_so(books: MemoryBooks, capsys: Captured) -> None:
+    books.texts.data["a"] = b"hello"
+    pipeline = Pipeline(books.pipeline.tasks.values(), Session(), lock=LostLock())
+    assert call(pipeline, "run") == 6
+    assert "lock was lost on the way" in capsys.readouterr().err
     assert books.done.data == {}
 
 

@@ -98,7 +98,7 @@ def report(error: BaseException, debug: bool) -> ExitCode:
         output.narrate("Interrupted.")
         return code
     for line in lines_of(error):
-        output.narrate(f"Error: {line}")
+        output.complain(f"Error: {line}")
     if not debug and code is ExitCode.FAILED:
         output.narrate("Use --debug to see where it happened.")
     return code

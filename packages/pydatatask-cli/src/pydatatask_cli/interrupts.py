@@ -68,7 +68,7 @@ class Interrupts:
 
         def watch() -> None:
             if not self._over.wait(GRACE):
-                output.narrate(f"{why} Something stays busy, and is left alone.")
+                output.complain(f"{why} Something stays busy, and is left alone.")
                 _leave(code)
 
         _watch(watch)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from attrs import frozen
 from rich import box
 from rich.live import Live
 from rich.table import Table
@@ -20,13 +21,16 @@ __all__ = ["live_table", "table_of"]
 REFRESH = 0.25
 """Seconds between two pictures."""
 
+WIDE = 72
+"""Columns of a terminal from which on all is shown."""
+
 
 @asynccontextmanager
 async def live_table(progress: Progress) -> AsyncIterator[None]:
     """Keep a table of the run at the bottom of the terminal; what is printed meanwhile goes above it."""
     console = output.console(stderr=True)
     live = Live(
-        table_of(progress.rows(), progress.elapsed),
+        table_of(progress.rows(), progress.elapsed, console.width),
         console=console,
         auto_refresh=False,
         redirect_stdout=sys.stdout.isatty(),
@@ -36,7 +40,7 @@ async def live_table(progress: Progress) -> AsyncIterator[None]:
     )
 
     def refresh() -> None:
-        live.update(table_of(progress.rows(), progress.elapsed), refresh=True)
+        live.update(table_of(progress.rows(), progress.elapsed, console.width), refresh=True)
 
     live.start()
     try:
@@ -47,30 +51,44 @@ async def live_table(progress: Progress) -> AsyncIterator[None]:
         live.stop()
 
 
-def table_of(rows: list[TaskRow], elapsed: float) -> Table:
-    """Draw how far the tasks are."""
+def table_of(rows: list[TaskRow], elapsed: float, width: int = 80) -> Table:
+    """Draw how far the tasks are; on a narrow terminal, what matters most of it.
+
+    :param width: of the terminal, in columns.
+    """
+    columns = _COLUMNS if width >= WIDE else _COLUMNS[2:3] + _COLUMNS[4:6]
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, caption=f"running for {duration(elapsed)}", caption_justify="left"
     )
-    table.add_column("task", style="bold")
-    for heading in ("waiting", "ready", "live", "retrying", "done", "failed", "per s"):
-        table.add_column(heading, justify="right")
+    table.add_column("task", style="bold", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.name,
-            _number(row.waiting, "default"),
-            _number(row.ready, "blue"),
-            _number(row.live, "cyan"),
-            _number(row.retrying, "yellow"),
-            _number(row.done, "green"),
-            _number(row.failed, "red"),
-            f"{row.rate:,.1f}" if row.rate else Text("-", "dim"),
-        )
+        table.add_row(row.name, *(_number(column.value(row), column.style) for column in columns))
     return table
 
 
-def _number(count: int, style: str) -> Text:
-    return Text(f"{count:,}", style) if count else Text("-", "dim")
+@frozen
+class _Column:
+    heading: str
+    style: str
+    value: Callable[[TaskRow], float]
+
+
+_COLUMNS = (
+    _Column("waiting", "default", lambda row: row.waiting),
+    _Column("ready", "blue", lambda row: row.ready),
+    _Column("live", "cyan", lambda row: row.live),
+    _Column("retrying", "yellow", lambda row: row.retrying),
+    _Column("done", "green", lambda row: row.done),
+    _Column("failed", "red", lambda row: row.failed),
+    _Column("per s", "default", lambda row: row.rate),
+)
+
+
+def _number(count: float, style: str) -> Text:
+    text = f"{count:,}" if isinstance(count, int) else f"{count:,.1f}"
+    return Text(text, style) if count else Text("-", "dim")
 
 
 @contextmanager

@@ -56,7 +56,9 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        raise _failure(str(path), error) from error
+        if isinstance(error, Exception | SystemExit):
+            raise _failure(str(path), error) from error
+        raise
     return module
 
 
@@ -72,13 +74,11 @@ def _load_module(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise LoadError(f"Cannot load the pipeline: there is no module {name!r}, and no such file.") from error
         raise _failure(name, error) from error
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         raise _failure(name, error) from error
 
 
-def _failure(what: str, error: BaseException) -> BaseException:
-    if isinstance(error, KeyboardInterrupt):
-        return error
+def _failure(what: str, error: BaseException) -> LoadError:
     if isinstance(error, SyntaxError):
         return LoadError(f"Cannot load the pipeline from {what}: {error.msg} ({error.filename}, line {error.lineno}).")
     frames = traceback.extract_tb(error.__traceback__)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA_VERSION",
     "ReaderGoneError",
+    "complain",
     "console",
     "document",
     "flush",
@@ -78,6 +79,12 @@ def narrate(text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201  # the one place that narrates
     except OSError:
         return
+
+
+def complain(text: str) -> None:
+    """Narrate something bad: in red on a terminal, unless NO_COLOR is set."""
+    is_red = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
+    narrate(f"\x1b[31m{text}\x1b[0m" if is_red else text)
 
 
 def flush() -> None:

@@ -51,9 +51,10 @@ class Progress:
         """``controller`` gives the run's controller as long as it runs."""
         self._controller = controller
         self._counter = Counter(tasks)
+        self._seen: Controller | None = None
         self._failures: dict[str, int] = {}
         self._began = time.monotonic()
-        self._samples: deque[tuple[float, dict[str, int]]] = deque()
+        self._samples = deque[tuple[float, dict[str, int]]]([(self._began, {})])
 
     @property
     def elapsed(self) -> float:
@@ -62,6 +63,8 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Take an event of the controller. What it logs itself is not told again."""
+        if self._seen is None:
+            self._seen = self._controller()
         kind = type(event)
         if kind is Finished:
             assert isinstance(event, Finished)
@@ -110,7 +113,7 @@ class Progress:
     def _tell_failure(self, event: Finished) -> None:
         shown = self._count_failure(event.task)
         if shown <= MOST_FAILURES:
-            output.narrate(f"{event.task} {event.job}: {ending(event.record)}")
+            output.complain(f"{event.task} {event.job}: {ending(event.record)}")
         if shown == MOST_FAILURES:
             output.narrate(f"{event.task}: further failures are counted, and no longer shown one by one.")
 
@@ -121,6 +124,10 @@ class Progress:
                 f" - next attempt in {duration(event.delay)}"
             )
 
+    def summary_so_far(self) -> list[str]:
+        """Say what a run did that was cut short; nothing if it did nothing."""
+        return [] if self._seen is None or not _has_begun(self._seen) else self.summary(self._seen)
+
     def summary(self, controller: Controller) -> list[str]:
         """Say what the run did and what it left: a line for each task that did something or has jobs that wait."""
         counts = self._counter.now(controller)
@@ -129,19 +136,24 @@ class Progress:
             for task in controller.progress()
             if task.launched or task.could_not_start or counts[task.name].waiting
         ]
-        if not any(task.launched or task.could_not_start for task in controller.progress()):
+        if not _has_begun(controller):
             return ["Nothing to do.", *told]
         return [*told, f"Took {duration(self.elapsed)}."]
 
 
+def _has_begun(controller: Controller) -> bool:
+    return any(task.launched or task.could_not_start for task in controller.progress())
+
+
 def _did(task: TaskProgress, waiting: int) -> str:
     ended = task.succeeded + task.failed
+    attempts = "attempts" if task.launched > 1 else "attempt"
     counts = (
         (task.succeeded, "done"),
         (task.failed, "failed"),
         (task.could_not_start, "could not be run"),
         # Attempts that were followed by another one, or cut short.
-        (task.launched if task.launched > ended + task.could_not_start else 0, "attempts"),
+        (task.launched if task.launched > ended + task.could_not_start else 0, attempts),
         (waiting, f"waiting (see: why {task.name})"),
     )
     return f"{task.name}: {', '.join(f'{count:,} {what}' for count, what in counts if count)}"

@@ -110,7 +110,7 @@ async def delete_data(pipeline: Pipeline, data: str, recursive: bool, jobs: Sequ
         left = await delete(removal, deleted.append)
         output.lines(f"{job} {removal.name}" for job in deleted)
         for kept in left:
-            output.narrate(f"Error: {removal.name} is a view that does not let {kept} be deleted.")
+            output.complain(f"Error: {removal.name} is a view that does not let {kept} be deleted.")
 
 
 async def list_data(pipeline: Pipeline, data: str | Sequence[str]) -> None:

@@ -52,7 +52,7 @@ def narrate_errors(errors: Mapping[str, Exception]) -> None:
     """Say on standard error why repositories, given by location, cannot be asked."""
     for location, error in errors.items():
         for line in lines_of(error):
-            output.narrate(f"Error: {location}: {line}")
+            output.complain(f"Error: {location}: {line}")
 
 
 def _title(task: TaskStatus) -> str:

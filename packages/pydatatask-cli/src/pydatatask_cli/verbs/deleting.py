@@ -75,7 +75,7 @@ async def _delete(removals: Sequence[Removal]) -> ExitCode:
         left = await delete(removal, deleted.append)
         kept += len(left)
         if left:
-            output.narrate(
+            output.complain(
                 f"Error: {removal.name} is a view that does not let {_examples(left)} be deleted. "
                 "What is behind it must be named instead."
             )

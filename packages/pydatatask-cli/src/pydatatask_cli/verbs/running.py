@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractAsyncContextManager
-
 import click
-from pydatatask_core.pipeline.controller import Controller
-from pydatatask_core.pipeline.pipeline import Pipeline
 
-from .. import output
 from ..exits import ExitCode
 from ..interrupts import Interrupts
 from ..invocation import Invocation, pass_invocation
 from ..launching import changing, launch_job
 from ..names import find_task
-from ..progress import QUIET, Progress, plain_ticks, ticking
+from ..running import run_shown
 from .arguments import JOB, TASK
 
 __all__ = ["launch", "run", "update"]
@@ -35,7 +29,7 @@ def run(invocation: Invocation, forever: bool, launch_once: bool, timeout: float
     Ctrl-C, or SIGTERM, once: start nothing more, and let what runs in this process end. Twice: stop now.
     """
     pipeline = invocation.pipeline
-    return invocation.run(_run(pipeline, forever, launch_once, timeout, fail_fast))
+    return invocation.run(run_shown(pipeline, forever, launch_once, timeout, fail_fast))
 
 
 @click.command
@@ -45,7 +39,7 @@ def update(invocation: Invocation) -> ExitCode:
 
     Waits for the functions among it to end.
     """
-    return invocation.run(_run(invocation.pipeline, False, True, None, False))
+    return invocation.run(run_shown(invocation.pipeline, False, True, None, False))
 
 
 @click.command
@@ -66,52 +60,3 @@ def launch(invocation: Invocation, task: str, job: str, sync: bool, meta: bool, 
                 return await launch_job(pipeline, chosen, job, synchronous=sync, metadata=meta, force=force)
 
     return invocation.run(launching())
-
-
-async def _run(
-    pipeline: Pipeline,
-    forever: bool,
-    launch_once: bool,
-    timeout: float | None,  # noqa: ASYNC109  # the pipeline's own, handed on
-    fail_fast: bool,
-) -> ExitCode:
-    def stop() -> str | None:
-        if pipeline.controller is None:
-            return None
-        pipeline.controller.stop()
-        live = sum(task.live for task in pipeline.controller.progress())
-        what = f"waiting for {live} runs to end" if live != 1 else "waiting for 1 run to end"
-        return f"Starting nothing more, {what}. Once more stops at once."
-
-    with Interrupts(stop) as interrupts:
-        async with pipeline:
-            progress = Progress(pipeline.tasks, lambda: pipeline.controller)
-            try:
-                async with _shown(progress):
-                    controller = await pipeline.run(
-                        forever, launch_once, timeout, observers=[progress], fail_fast=fail_fast
-                    )
-            except TimeoutError as error:
-                # Threads and workers that are busy cannot be cancelled, and closing would wait for them.
-                interrupts.hurry(ExitCode.TIMEOUT, f"Error: {error}")
-                raise
-        return _conclude(progress, controller, interrupts)
-
-
-def _shown(progress: Progress) -> AbstractAsyncContextManager[None]:
-    if not output.is_terminal(sys.stderr):
-        return ticking(QUIET, plain_ticks(progress))
-    from ..live import live_table
-
-    return live_table(progress)
-
-
-def _conclude(progress: Progress, controller: Controller, interrupts: Interrupts) -> ExitCode:
-    for line in progress.summary(controller):
-        output.narrate(line)
-    for problem in controller.problems():
-        output.narrate(f"Error: {problem}")
-    if interrupts.count:
-        return ExitCode.INTERRUPTED
-    failed = any(task.failed or task.could_not_start for task in controller.progress())
-    return ExitCode.FAILED if failed or controller.problems() else ExitCode.OK

@@ -123,10 +123,13 @@ def inject(invocation: Invocation, repository: str, job: str, file: str) -> None
         output.narrate(f"Type the value of {job}, and end it with Ctrl-D.")
 
     async def storing() -> None:
-        descriptor = sys.stdin.fileno() if file == "-" else os.open(file, os.O_RDONLY)
-        async with invocation.pipeline.reading():
-            # Makes what the repository needs to be written to; the rest of the pipeline is not needed for this.
-            await link.repo.validate()
-            await store(link.repo, job, chunks_of(descriptor))
+        descriptor = os.dup(sys.stdin.fileno()) if file == "-" else os.open(file, os.O_RDONLY)
+        try:
+            async with invocation.pipeline.reading():
+                # Makes what the repository needs to be written to; the rest of the pipeline is not needed for this.
+                await link.repo.validate()
+                await store(link.repo, job, chunks_of(descriptor))
+        finally:
+            os.close(descriptor)
 
     invocation.run(storing())
