@@ -20,9 +20,10 @@ from programs import EXAMPLE, environment
 def _untouched_by_the_user() -> Iterator[None]:
     """Keep what this machine's user set up for AWS away from the clients in this process, too."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ.keys() - environment().keys():
+        wanted = environment()
+        for name in os.environ.keys() - wanted.keys():
             patch.delenv(name)
-        for name, value in environment().items():
+        for name, value in wanted.items():
             patch.setenv(name, value)
         yield
 

@@ -92,6 +92,9 @@ def interrupt(process: subprocess.Popen[str]) -> int:
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Give an environment that what this machine's user set up for AWS does not reach."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BUCKET_"))}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):
+        # To compile the SDK anew takes longer than all that most of these programs do.
+        kept["PYTHONPYCACHEPREFIX"] = str(HERE.parent / ".pytest_cache" / "bytecode")
     return {
         **kept,
         "AWS_CONFIG_FILE": os.devnull,
