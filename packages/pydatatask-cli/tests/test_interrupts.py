@@ -9,6 +9,8 @@ import time
 import pytest
 from cli_process import Place
 
+pytestmark = pytest.mark.slow
+
 SAID = "Starting nothing more"
 
 
@@ -51,7 +53,6 @@ def test_the_second_signal_cancels_what_runs(place: Place) -> None:
     assert "Traceback" not in run.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blocks", "thread", "process"])
 def test_the_second_signal_ends_the_process_even_if_something_stays_busy(place: Place, kind: str) -> None:
     prepare(place)
@@ -79,7 +80,6 @@ def test_a_third_signal_ends_the_process_at_once(place: Place) -> None:
     assert "is left alone" not in run.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["waits", "thread", "process"])
 def test_a_timeout_ends_the_run_even_if_something_stays_busy(place: Place, kind: str) -> None:
     prepare(place)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from cli_process import COMMAND, DEADLINE, TESTS, Place
 
+pytestmark = pytest.mark.slow
+
 BOOKS = str(TESTS / "pipelines" / "books.py")
 
 

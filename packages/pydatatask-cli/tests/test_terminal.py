@@ -9,6 +9,8 @@ import pytest
 from cli_process import TESTS, Place
 from cli_terminal import Terminal, plain
 
+pytestmark = pytest.mark.slow
+
 GATED = [sys.executable, str(TESTS / "pipelines" / "gated.py")]
 BOOKS = [sys.executable, str(TESTS / "pipelines" / "books.py")]
 

@@ -24,6 +24,7 @@ __all__ = [
     "complain",
     "console",
     "document",
+    "encoded_line",
     "flush",
     "is_terminal",
     "line",
@@ -70,7 +71,12 @@ def document(data: Mapping[str, Any]) -> None:
 
 def record(data: Mapping[str, Any]) -> None:
     """Print one JSON line."""
-    _write(sys.stdout, f"{_encode({'schema_version': SCHEMA_VERSION, **data})}\n")
+    _write(sys.stdout, encoded_line(data))
+
+
+def encoded_line(data: Mapping[str, Any]) -> str:
+    """Give one JSON line as it is printed, its end included."""
+    return f"{_encode({'schema_version': SCHEMA_VERSION, **data})}\n"
 
 
 def narrate(text: str) -> None:

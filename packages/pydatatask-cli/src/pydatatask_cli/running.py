@@ -9,6 +9,7 @@ from pydatatask_core.pipeline.controller import Controller
 from pydatatask_core.pipeline.pipeline import Pipeline
 
 from . import output
+from .event_log import logging_events
 from .exits import ExitCode
 from .interrupts import Interrupts
 from .progress import QUIET, Progress, plain_ticks, ticking
@@ -25,18 +26,21 @@ async def run_shown(
     launch_once: bool,
     timeout: float | None,  # noqa: ASYNC109  # the pipeline's own, handed on
     fail_fast: bool,
+    events: str | None = None,
 ) -> ExitCode:
     """Open the pipeline, run it, and show what happens. Ctrl-C once stops it gently, twice at once.
+
+    :param events: a file to append what happens to, as JSON lines.
 
     Fails as :meth:`Pipeline.open` and :meth:`Pipeline.run` do.
     """
     progress = Progress(pipeline.tasks, lambda: pipeline.controller)
-    with Interrupts(lambda: _stop(pipeline)) as interrupts:
+    with Interrupts(lambda: _stop(pipeline)) as interrupts, logging_events(events) as observers:
         async with pipeline:
             try:
                 async with _shown(progress):
                     controller = await pipeline.run(
-                        forever, launch_once, timeout, observers=[progress], fail_fast=fail_fast
+                        forever, launch_once, timeout, observers=[progress, *observers], fail_fast=fail_fast
                     )
             except TimeoutError as error:
                 _narrate(progress.summary_so_far())

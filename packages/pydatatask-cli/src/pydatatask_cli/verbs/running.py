@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from ..dry_run import show_plan
 from ..exits import ExitCode
 from ..interrupts import Interrupts
 from ..invocation import Invocation, pass_invocation
 from ..launching import changing, launch_job
 from ..names import find_task
 from ..running import run_shown
-from .arguments import JOB, TASK
+from .arguments import JOB, TASK, json_option
 
 __all__ = ["launch", "run", "update"]
 
@@ -22,14 +23,35 @@ __all__ = ["launch", "run", "update"]
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that time."
 )
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@click.option(
+    "--events",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Append what happens to FILE, one JSON line for each event.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would start now, and why. Nothing is started or written.")
+@json_option("with --dry-run: one JSON line for each job")
 @pass_invocation
-def run(invocation: Invocation, forever: bool, launch_once: bool, timeout: float | None, fail_fast: bool) -> ExitCode:
+def run(
+    invocation: Invocation,
+    forever: bool,
+    launch_once: bool,
+    timeout: float | None,
+    fail_fast: bool,
+    events: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> ExitCode:
     """Start what is ready until nothing is left to do.
 
     Ctrl-C, or SIGTERM, once: start nothing more, and let what runs in this process end. Twice: stop now.
     """
     pipeline = invocation.pipeline
-    return invocation.run(run_shown(pipeline, forever, launch_once, timeout, fail_fast))
+    if dry_run:
+        return invocation.run(show_plan(pipeline, as_json))
+    if as_json:
+        raise click.UsageError("--json goes with --dry-run. For what happens in a run, use --events FILE.")
+    return invocation.run(run_shown(pipeline, forever, launch_once, timeout, fail_fast, events))
 
 
 @click.command
