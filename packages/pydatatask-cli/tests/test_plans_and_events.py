@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_books import MemoryBooks
+from pydatatask_core import Pipeline
+from pydatatask_core.pipeline.lock import Holder, PipelineLock
+from typing_extensions import override
 
 Captured = pytest.CaptureFixture[str]
 
@@ -73,3 +77,38 @@ def test_an_event_file_that_cannot_be_opened_is_refused_before_anything_starts(
     books.texts.data.update({"a": b"hello"})
     assert books.call("run", "--events", str(tmp_path)) == 2
     assert books.words.data == {}
+
+
+class _Lock(PipelineLock):
+    holding: Holder | None = None
+
+    @property
+    @override
+    def guards(self) -> str:
+        return "a lock guards this test"
+
+    @override
+    async def acquire(self, lost: Callable[[], None]) -> None: ...
+
+    @override
+    async def release(self) -> None: ...
+
+    @override
+    async def holder(self) -> Holder | None:
+        return self.holding
+
+
+def test_status_says_what_guards_the_pipeline_and_who_drives_it(books: MemoryBooks, capsys: Captured) -> None:
+    lock = _Lock()
+    books.pipeline = Pipeline(books.pipeline.tasks.values(), books.pipeline.session, lock=lock)
+    assert books.call("status") == 0
+    assert capsys.readouterr().err == "Nobody drives it now; a lock guards this test.\n"
+    lock.holding = Holder("here", 7, "2026-01-01T00:00:00+00:00")
+    assert books.call("status") == 0
+    expected = "Process 7 on here drives it since 2026-01-01T00:00:00+00:00; a lock guards this test.\n"
+    assert capsys.readouterr().err == expected
+    assert books.call("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["lock"] == {
+        "guards": "a lock guards this test",
+        "holder": {"host": "here", "pid": 7, "since": "2026-01-01T00:00:00+00:00"},
+    }

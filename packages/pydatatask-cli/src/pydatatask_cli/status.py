@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from attrs import asdict, frozen
+from pydatatask_core.pipeline.lock import Holder, PipelineLock
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.repository.protocols import MetadataRepository, Repository
 from pydatatask_core.task.base import RunTask
@@ -16,7 +17,11 @@ from .exits import lines_of
 from .names import links_in_order
 from .records import read_all, result_of
 
-__all__ = ["LinkStatus", "PipelineStatus", "TaskStatus", "collect_status"]
+__all__ = ["LinkStatus", "LockStatus", "PipelineStatus", "TaskStatus", "collect_status"]
+
+
+T = TypeVar("T")
+F = TypeVar("F")
 
 
 @frozen
@@ -43,16 +48,27 @@ class TaskStatus:
 
 
 @frozen
+class LockStatus:
+    """What lets one controller at a time drive the pipeline, and which one does now."""
+
+    guards: str
+    holder: Holder | None
+
+
+@frozen
 class PipelineStatus:
     """All tasks of a pipeline."""
 
     tasks: tuple[TaskStatus, ...]
     errors: Mapping[str, Exception]
     """Why repositories cannot be asked, by location."""
+    lock: LockStatus | None = None
+    """None if nothing keeps controllers apart, or it cannot be asked."""
 
     def data(self) -> dict[str, Any]:
         """Give the status for a JSON document."""
-        return {"tasks": [asdict(task) for task in self.tasks]}
+        lock = None if self.lock is None else asdict(self.lock)
+        return {"tasks": [asdict(task) for task in self.tasks], "lock": lock}
 
 
 async def collect_status(pipeline: Pipeline, all_links: bool, results: bool = False) -> PipelineStatus:
@@ -71,6 +87,8 @@ async def collect_status(pipeline: Pipeline, all_links: bool, results: bool = Fa
     endings = await _for_each(done, _count_results)
     errors = {place: found for place, found in counts.items() if isinstance(found, Exception)}
     errors |= {done[name].location: found for name, found in endings.items() if isinstance(found, Exception)}
+    lock = await _for_each({} if pipeline.lock is None else {"the lock": pipeline.lock}, _look_at_lock)
+    errors |= {place: found for place, found in lock.items() if isinstance(found, Exception)}
     return PipelineStatus(
         tuple(
             TaskStatus(
@@ -82,7 +100,12 @@ async def collect_status(pipeline: Pipeline, all_links: bool, results: bool = Fa
             for task in pipeline.tasks.values()
         ),
         errors,
+        next((found for found in lock.values() if isinstance(found, LockStatus)), None),
     )
+
+
+async def _look_at_lock(lock: PipelineLock) -> LockStatus:
+    return LockStatus(lock.guards, await lock.holder())
 
 
 def _link(name: str, role: str, location: str, counts: Mapping[str, int | Exception]) -> LinkStatus:
@@ -92,12 +115,14 @@ def _link(name: str, role: str, location: str, counts: Mapping[str, int | Except
     return LinkStatus(name, role, location, found)
 
 
-async def _for_each(repos: Mapping[str, Repository], look: Any) -> dict[str, Any]:
-    found = await asyncio.gather(*(look(repo) for repo in repos.values()), return_exceptions=True)
-    for one in found:
+async def _for_each(things: Mapping[str, T], look: Callable[[T], Coroutine[Any, Any, F]]) -> dict[str, F | Exception]:
+    found = await asyncio.gather(*(look(thing) for thing in things.values()), return_exceptions=True)
+    told: dict[str, F | Exception] = {}
+    for name, one in zip(things, found, strict=True):
         if isinstance(one, BaseException) and not isinstance(one, Exception):
             raise one
-    return dict(zip(repos, found, strict=True))
+        told[name] = one
+    return told
 
 
 async def _count(repo: Repository) -> int:

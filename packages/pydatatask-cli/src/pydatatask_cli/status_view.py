@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from . import output
 from .exits import lines_of
-from .status import PipelineStatus, TaskStatus
+from .status import LockStatus, PipelineStatus, TaskStatus
 
-__all__ = ["draw_status", "narrate_errors", "status_lines"]
+__all__ = ["draw_status", "lock_line", "narrate_errors", "status_lines"]
 
 
 def status_lines(status: PipelineStatus) -> Iterator[str]:
@@ -61,3 +61,12 @@ def _title(task: TaskStatus) -> str:
 
 def _results(results: Mapping[str, int] | None) -> str:
     return ", ".join(f"{count:,} {result}" for result, count in (results or {}).items())
+
+
+def lock_line(lock: LockStatus) -> str:
+    """Say what guards the pipeline, and who drives it now."""
+    holder = lock.holder
+    driven = (
+        f"Process {holder.pid} on {holder.host} drives it since {holder.since}" if holder else "Nobody drives it now"
+    )
+    return f"{driven}; {lock.guards}."

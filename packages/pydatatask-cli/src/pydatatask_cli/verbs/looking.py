@@ -12,7 +12,7 @@ from ..exits import ExitCode, exit_code
 from ..invocation import Invocation, pass_invocation
 from ..names import find_task
 from ..status import collect_status
-from ..status_view import draw_status, narrate_errors, status_lines
+from ..status_view import draw_status, lock_line, narrate_errors, status_lines
 from ..trace import collect_traces
 from ..trace_view import trace_lines
 from ..why import explain, explain_all
@@ -43,6 +43,8 @@ def status(invocation: Invocation, all_links: bool, failed: bool, as_json: bool)
             draw_status(found)
         else:
             output.lines(status_lines(found))
+        if found.lock is not None and not as_json:
+            output.narrate(lock_line(found.lock))
         narrate_errors(found.errors)
         return ExitCode.UNREACHABLE if found.errors else ExitCode.OK
 
