@@ -18,6 +18,7 @@ from .errors import (
     StoreUnavailableError,
     TemplateError,
 )
+from .pipeline.feed import Polling
 from .pipeline.pipeline import Pipeline
 from .pipeline.quota import ResourceManager, Resources
 from .repository.changes import Added, ChangeSource, KeyEvent, Removed, Resync
@@ -73,6 +74,7 @@ __all__ = [
     "MetadataRepository",
     "MissingJobError",
     "Pipeline",
+    "Polling",
     "PydatataskError",
     "RelatedBlobRepository",
     "RelatedItemRepository",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         MetadataRepository as MetadataRepository,
         MissingJobError as MissingJobError,
         Pipeline as Pipeline,
+        Polling as Polling,
         PydatataskError as PydatataskError,
         RelatedBlobRepository as RelatedBlobRepository,
         RelatedItemRepository as RelatedItemRepository,

@@ -38,6 +38,7 @@ HOME = {
     "MetadataRepository": "pydatatask_core",
     "MissingJobError": "pydatatask_core",
     "Pipeline": "pydatatask_core",
+    "Polling": "pydatatask_core",
     "PydatataskError": "pydatatask_core",
     "RelatedBlobRepository": "pydatatask_core",
     "RelatedItemRepository": "pydatatask_core",
