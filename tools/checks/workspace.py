@@ -47,11 +47,11 @@ def contracts() -> Step:
 
 
 def unit_tests(members: Sequence[Member], marks: str) -> Step:
-    """The tests of all members and of the tools in one run."""
+    """The tests of all members and of the tools in one run, on every core, the tests of one file together."""
 
     def check() -> None:
         folders = [folder for member in members if _has_python(folder := member.tests)]
-        run_tests(PYTHON, "-m", marks, ROOT / "tools" / "tests", *folders)
+        run_tests(PYTHON, "-n", "auto", "--dist", "loadfile", "-m", marks, ROOT / "tools" / "tests", *folders)
 
     return Step("tests of all members, in the workspace's environment", check)
 
