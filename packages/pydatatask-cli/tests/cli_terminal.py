@@ -62,6 +62,20 @@ class Terminal:
         """Press keys."""
         os.write(self._master, text.encode())
 
+    def interrupt_until_it_ends(self) -> int:
+        """Press Ctrl-C until the command has ended, and give the exit code.
+
+        Python does not notice a signal that comes just before it begins to read from the terminal.
+        """
+        deadline = time.monotonic() + DEADLINE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"never ended: {self.seen!r}"
+            self.type("\x03")
+            # Ends early when the command does.
+            while self._read(min(time.monotonic() + 0.5, deadline)):
+                continue
+        return self.process.wait(DEADLINE)
+
     def wait_for(self, pattern: str) -> str:
         """Wait until the plain text of what was shown matches, and give it."""
         deadline = time.monotonic() + DEADLINE
