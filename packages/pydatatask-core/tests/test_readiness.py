@@ -33,9 +33,10 @@ class TestReady:
         assert [trial.ready(task) for task in range(4)] == ["", "", "a", "a"]
 
     def test_a_job_is_queued_each_time_it_becomes_ready_and_not_while_it_stays_so(self) -> None:
-        trial = Trial(Minus(leaf(0), leaf(1)))
+        trial = Trial(Minus(leaf(0), leaf(1)), leaf(2))
         trial.add(0, "a")
         trial.add(0, "a")
+        trial.add(2, "a")
         trial.remove(1, "a")
         assert trial.queued() == "a"
         trial.add(1, "a")
@@ -147,6 +148,14 @@ class TestGates:
         assert trial.ready(1) == ""
         trial.answer(q1a=False)
         assert trial.ready(1) == trial.queued(1) == ""
+
+    def test_a_filter_is_asked_again_when_its_base_lost_the_job_and_got_it_back(self) -> None:
+        trial = Trial(Filtered(Minus(leaf(0), leaf(1)), Accepts(7)), s0="a")
+        trial.answer(q7a=True)
+        trial.add(1, "a")
+        trial.remove(1, "a")
+        assert trial.ready() == ""
+        assert trial.asked() == "7a"
 
     def test_an_answer_is_forgotten_when_the_key_goes(self) -> None:
         trial = Trial(*chain(2), s0="a", s1="a")
@@ -307,6 +316,22 @@ class TestRelated:
         assert trial.ready() == "c"
         trial.remove(2, "a")
         assert trial.asked() == "1x"
+
+    def test_a_target_that_appears_later_is_asked_about_then_one_filter_after_the_other(self) -> None:
+        trial = Trial(Related(Filtered(gate(1), Accepts(7)), translation(0)), s0="a")
+        trial.answer(q0a="x")
+        assert trial.asked() == ""
+        trial.add(1, "x", "y")
+        trial.answer(q1x=True)
+        trial.answer(q7x=True)
+        assert trial.ready() == "a"
+
+    def test_a_target_is_asked_about_in_spite_of_an_unlisted_store_if_the_answer_alone_can_decide(self) -> None:
+        related = Related(And((leaf(0), gate(1))), translation(2))
+        trial = Trial(Minus(leaf(2), related), s1="x", s2="a", unlisted=[0])
+        trial.answer(q2a="x")
+        trial.answer(q1x=False)
+        assert trial.ready() == "a"
 
     def test_a_filter_over_a_relation_is_asked_again_when_the_target_changes(self) -> None:
         trial = Trial(Filtered(self.RULE, Accepts(7)), s0="a", s1="xy")

@@ -106,11 +106,14 @@ def test_a_listing_page_touches_only_its_jobs() -> None:
 
 
 def test_a_question_costs_a_look_at_its_job_and_none_is_kept_twice() -> None:
-    trial = Trial(*chain(2), s0=JOBS, s1=JOBS)
+    trial = Trial(*chain(2), leaf(7), s0=JOBS, s1=JOBS)
     assert len(trial.readiness.questions) == len(JOBS)
     for _ in range(100):
-        trial.add(0, "job7")
-        trial.add(1, "job7")
+        for store in (0, 1, 7):
+            trial.add(store, "job7")
+        trial.remove(7, "job7")
+    assert len(trial.readiness.questions) == len(JOBS)
+    trial.readiness.rescan()
     assert len(trial.readiness.questions) == len(JOBS)
     states = watched(trial.readiness)
     trial.readiness.take_question()

@@ -39,14 +39,14 @@ patiently = settings(
 )
 
 
-@settings(patiently, max_examples=150)
+@settings(patiently, max_examples=100)
 @seeds
 def test_readiness_is_right_after_any_history(seed: int) -> None:
     check(seed)
 
 
 @pytest.mark.campaign
-@settings(patiently, max_examples=20_000)
+@settings(patiently, max_examples=5_000)
 @seeds
 def test_readiness_is_right_after_any_of_very_many_histories(seed: int) -> None:
     check(seed)
