@@ -93,6 +93,7 @@ class TestYamlBackend(_ShelfTests):
         return YamlShelf(self.data_of(repo))
 
 
+@pytest.mark.slow
 class TestJsonBackend(_ShelfTests):
     @pytest.fixture
     async def repo(self) -> EncodedRepository:
@@ -103,6 +104,7 @@ class TestJsonBackend(_ShelfTests):
         return JsonShelf(self.data_of(repo))
 
 
+@pytest.mark.slow
 class TestBackendWithEmptyValues(_ShelfTests):
     absent_info = "empty"
 
@@ -148,6 +150,7 @@ class TestYamlOverBlobs(_WrapperTests):
         return YamlMetadataBlobRepository(InProcessBlobRepository())
 
 
+@pytest.mark.slow
 class TestJsonOverBlobs(_WrapperTests):
     @pytest.fixture
     async def repo(self) -> Wrapper:

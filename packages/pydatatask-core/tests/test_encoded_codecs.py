@@ -52,6 +52,7 @@ def equal(one: Any, other: Any) -> bool:
     return same(one, other)
 
 
+@pytest.mark.slow
 @CODECS
 @settings(max_examples=200, deadline=None)
 @given(data=_data)

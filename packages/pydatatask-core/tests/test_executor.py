@@ -268,6 +268,7 @@ def script(folder: Path, method: str, *jobs: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_worker_processes_find_the_task_and_open_their_own_resources(tmp_path: Path, method: str) -> None:
     process = script(tmp_path, method, "a", "b", "fails")

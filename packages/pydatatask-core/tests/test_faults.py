@@ -31,6 +31,7 @@ from typing_extensions import override
 DEADLINE = 20.0
 
 
+@pytest.mark.slow
 class TestFaultyMetadata(MetadataRepositoryTests[FaultyMetadataRepository]):
     """Without a plan the wrapper changes nothing."""
 
@@ -64,6 +65,7 @@ class TestFaultyMetadata(MetadataRepositoryTests[FaultyMetadataRepository]):
         self.store(repo)[key] = raw
 
 
+@pytest.mark.slow
 class TestFaultyBlobs(BlobRepositoryTests[FaultyBlobRepository]):
     """Without a plan the wrapper changes nothing."""
 

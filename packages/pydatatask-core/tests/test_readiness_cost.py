@@ -120,6 +120,7 @@ def test_a_question_costs_a_look_at_its_job_and_none_is_kept_twice() -> None:
     assert len(states.touched) == 1
 
 
+@pytest.mark.slow
 def test_jobs_share_few_states_in_a_long_chain() -> None:
     length = 50
     random = Random(1)

@@ -43,6 +43,7 @@ def test_hours_pass_at_once_and_records_tell_them() -> None:
     assert now() > BEGINNING + timedelta(days=30)
 
 
+@pytest.mark.slow
 def test_a_simulation_that_waits_for_nothing_says_so() -> None:
     async def main() -> None:
         await asyncio.Event().wait()
@@ -81,6 +82,7 @@ def run_two_thousand() -> tuple[list[str], dict[str, object], int]:
     return ended, first_done.data, most
 
 
+@pytest.mark.slow
 def test_a_simulated_pool_keeps_to_its_workers_and_every_run_is_the_same() -> None:
     one, other = run_two_thousand(), run_two_thousand()
     assert one == other

@@ -93,6 +93,7 @@ class WatchedSuite(DataSuite):
     watches = True
 
 
+@pytest.mark.slow
 class TestWatched(WatchedSuite):
     """A watched store in memory, so that the tests of watching are tested here."""
 
@@ -452,6 +453,7 @@ class Writes(Bytes):
         return self.kind(self, job)
 
 
+@pytest.mark.slow
 class TestWrites(BytesSuite):
     """The writer, unbroken, is right."""
 

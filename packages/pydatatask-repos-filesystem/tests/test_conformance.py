@@ -62,6 +62,7 @@ class TestFiles(FileSuite[FileRepository], BlobRepositoryTests[FileRepository]):
         return FileRepository(repo.basedir)
 
 
+@pytest.mark.slow
 class TestFilesWithExtension(FileSuite[FileRepository], BlobRepositoryTests[FileRepository]):
     many = 1010
 
@@ -78,6 +79,7 @@ class TestFilesWithExtension(FileSuite[FileRepository], BlobRepositoryTests[File
         return FileRepository(link, ".tar.gz", True)
 
 
+@pytest.mark.slow
 class TestDurableFiles(FileSuite[FileRepository], BlobRepositoryTests[FileRepository]):
     big = 8 * 1024 * 1024
 
@@ -115,6 +117,7 @@ class TestYaml(FileSuite[YamlMetadataFileRepository], CreatingRepositoryTests[Ya
         await self.poke_raw(repo, job, yaml.safe_dump(value).encode())
 
 
+@pytest.mark.slow
 class TestJson(FileSuite[JsonMetadataFileRepository], CreatingRepositoryTests[JsonMetadataFileRepository]):
     absent_info = "missing"
 
@@ -138,6 +141,7 @@ class TestJson(FileSuite[JsonMetadataFileRepository], CreatingRepositoryTests[Js
         await self.poke_raw(repo, job, json.dumps(value).encode())
 
 
+@pytest.mark.slow
 class TestYamlAsFiles(FileSuite[YamlMetadataFileRepository], BlobRepositoryTests[YamlMetadataFileRepository]):
     """Metadata in files is bytes in files too."""
 
@@ -204,6 +208,7 @@ class TestDirectories(DirectorySuite):
         return DirectoryRepository(repo.basedir)
 
 
+@pytest.mark.slow
 class TestDirectoriesThatAreNotEmpty(DirectorySuite):
     watches = False
 

@@ -373,6 +373,7 @@ def writing(script: str, folder: Path) -> Iterator[Callable[[], bool]]:
             child.wait()
 
 
+@pytest.mark.slow
 async def test_a_reader_never_sees_a_mixture_of_what_two_processes_write(tmp_path: Path) -> None:
     repo = FileRepository(tmp_path)
     reads = 0
@@ -392,6 +393,7 @@ async def test_a_reader_never_sees_a_mixture_of_what_two_processes_write(tmp_pat
     assert os.listdir(tmp_path) == ["job"]
 
 
+@pytest.mark.slow
 async def test_an_exchanged_directory_is_one_or_the_other_and_never_absent(tmp_path: Path) -> None:
     repo = DirectoryRepository(tmp_path)
     whole = 0

@@ -33,6 +33,7 @@ def data_alone(repo: MetadataRepository) -> Repository:
     return faulty(repo, Faults())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

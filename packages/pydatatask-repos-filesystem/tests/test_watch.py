@@ -256,6 +256,7 @@ async def test_a_busy_folder_with_an_idle_consumer_takes_bounded_memory(
     assert known == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["delete", "move", "move the parent"])
 async def test_a_folder_that_vanishes_and_returns_is_a_resync_each_time(tmp_path: Path, how: str) -> None:
     repo = FileRepository(tmp_path / "parent" / "files")

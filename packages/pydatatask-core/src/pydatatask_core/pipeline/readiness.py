@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from ..repository.expression import Filtered, KeyExpression
+from ..repository.expression import KeyExpression
 from .listing import Listing
 from .truth import Ask, Compiled, Foundation, LeafBits, Need, State
 
@@ -158,8 +158,7 @@ class Readiness:
         It is kept only if the filter's base is known to hold the job. An answer that is under way is then of no use,
         as it may be older.
         """
-        assert isinstance(ask.subject, Filtered)
-        if self.compiled.truth(ask.subject.base, self._states.get(job, self._empty).mask):
+        if self.compiled.verdict(ask.keys, self._states.get(job, self._empty).mask).truth:
             self._reopen(Question(ask, job))
             self._learn(ask, job, accepted)
 
@@ -176,14 +175,16 @@ class Readiness:
                 if not self._states.get(job, self._empty).mask & bit:
                     self._add(leaf, job)
             return
-        # Millions of keys come this way.
-        states, empty, after_adding = self._states, self._empty, self.leaves[leaf].after_adding
-        new = 0
+        # Millions of keys come this way, most of them in the state of the one before.
+        states, before, after, new = self._states, self._empty, self.compiled.after_adding(self._empty, leaf), 0
         for job in found:
-            state = states.get(job, empty)
-            if not state.mask & bit:
-                states[job] = after_adding.get(state) or self.compiled.after_adding(state, leaf)
-                new += 1
+            state = states.get(job, self._empty)
+            if state is not before:
+                if state.mask & bit:
+                    continue
+                before, after = state, self.compiled.after_adding(state, leaf)
+            states[job] = after
+            new += 1
         self._counts[leaf] += new
 
     def end_listing(self, leaf: int) -> list[str]:
@@ -232,7 +233,7 @@ class Readiness:
             if not state.mask & bits.bit:
                 self._counts[leaf] += 1
             self._move(job, state, after)
-        if bits.asks or bits.relations:
+        if self._asked or bits.relations:
             self._outdate(bits, job)
 
     def _move(self, job: str, before: State, after: State) -> None:
@@ -244,7 +245,8 @@ class Readiness:
             self._states.pop(job, None)
         if self._loading:
             return
-        self._tell_difference(job, before, after)
+        if after.ready or after.needs:
+            self._tell_difference(job, before, after)
         if after.bases != before.bases:
             self._spread(job, before)
 
@@ -305,9 +307,8 @@ class Readiness:
 
     def _outdate(self, changed: Foundation, job: str) -> None:
         """Answers that are being fetched for this job may be of the earlier value; so are those of its sources."""
-        if self._asked:
-            for ask in changed.asks:
-                self._reopen(Question(ask, job))
+        for ask in changed.asks:
+            self._reopen(Question(ask, job))
         for node in changed.relations:
             for source in node.translated.sources.get(job, ()):
                 state = self._states.get(source, self._empty)

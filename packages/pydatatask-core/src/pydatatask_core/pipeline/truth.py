@@ -47,6 +47,8 @@ class Ask:
     """One thing that can be found out about a job, and the bits that hold the answer."""
 
     subject: Filtered | Translation
+    keys: Rule
+    """The jobs that it is asked of."""
     known: int
     yes: int
     translated: Translated = field(factory=Translated)
@@ -211,13 +213,14 @@ class Compiled:
         ready = 0
         needs: dict[Need, None] = {}
         for number, rule in enumerate(self._rules):
-            verdict = self._verdict(rule, mask)
+            verdict = self.verdict(rule, mask)
             if verdict.truth:
                 ready |= 1 << number
             needs.update(dict.fromkeys(verdict.needs))
-        return State(mask, ready, tuple(needs), tuple(self._verdict(node.base, mask) for node in self.relations))
+        return State(mask, ready, tuple(needs), tuple(self.verdict(node.base, mask) for node in self.relations))
 
-    def _verdict(self, rule: Rule, mask: int) -> Verdict:
+    def verdict(self, rule: Rule, mask: int) -> Verdict:
+        """Give what a job's mask means for an expression."""
         mask &= rule.bits
         verdict = rule.verdicts.get(mask)
         if verdict is None:
