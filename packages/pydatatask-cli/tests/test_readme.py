@@ -27,25 +27,7 @@ def test_the_example_runs(place: Place) -> None:
 
 
 def test_every_verb_and_exit_code_is_explained() -> None:
-    assert (
-        re.findall(r"^\| `(\w+)", README, re.MULTILINE)
-        == [
-            "run",
-            "update",
-            "launch",
-            "status",
-            "trace",
-            "why",
-            "ls",
-            "cat",
-            "inject",
-            "rm",
-            "graph",
-            "validate",
-            "shell",
-            "completion",
-        ]
-        == list(VERBS)
-    )
+    verbs = re.findall(r"^\| `(\w+)", README, re.MULTILINE)
+    assert list(dict.fromkeys(verbs)) == list(VERBS)
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)]
     assert codes == [code for code in ExitCode if code is not ExitCode.READER_GONE]
