@@ -176,9 +176,10 @@ class Readiness:
                     self._add(leaf, job)
             return
         # Millions of keys come this way, most of them in the state of the one before.
-        states, before, after, new = self._states, self._empty, self.compiled.after_adding(self._empty, leaf), 0
+        states, empty, new = self._states, self._empty, 0
+        before, after = empty, self.compiled.after_adding(empty, leaf)
         for job in found:
-            state = states.get(job, self._empty)
+            state = states.get(job, empty)
             if state is not before:
                 if state.mask & bit:
                     continue

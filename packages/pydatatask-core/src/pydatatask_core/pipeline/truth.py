@@ -145,6 +145,7 @@ class Compiled:
         self._by_expression: dict[KeyExpression | Translation, LeafBits | Relation | Ask] = {}
         self._bits = 0
         self._states: dict[int, State] = {}
+        self._worked_out: list[Rule] = []
         self._rules = [self._rule(rule, (True,)) for rule in rules]
 
     def leaf_number(self, location: str) -> int | None:
@@ -206,7 +207,7 @@ class Compiled:
         self._states.clear()
         for bits in self.leaves:
             bits.after_adding.clear()
-        for rule in (*self._rules, *(node.base for node in self.relations)):
+        for rule in self._worked_out:
             rule.verdicts.clear()
 
     def _work_out(self, mask: int) -> State:
@@ -263,7 +264,9 @@ class Compiled:
         return needs if want else needs + self._needs(base, mask, False)
 
     def _rule(self, expression: KeyExpression, wants: tuple[bool, ...]) -> Rule:
-        return Rule(expression, self._add(expression), wants)
+        rule = Rule(expression, self._add(expression), wants)
+        self._worked_out.append(rule)
+        return rule
 
     def _add(self, expression: KeyExpression) -> int:
         """Prepare an expression for evaluation, and give the bits that it depends on."""
@@ -280,7 +283,7 @@ class Compiled:
             case Filtered(base, _):
                 bits = self._add(base)
                 if expression not in self._by_expression:
-                    self._add_ask(expression, base, Ask(expression, self._new_bit(), self._new_bit()))
+                    self._add_ask(expression, base, self._new_bit())
                 ask = self._ask(expression)
                 return bits | ask.known | ask.yes
             case Related(_, translation):
@@ -296,16 +299,16 @@ class Compiled:
             bits |= self._add(expression)
         return bits
 
-    def _add_ask(self, subject: Filtered | Translation, base: KeyExpression, ask: Ask) -> None:
-        self._by_expression[subject] = ask
-        for foundation in dict.fromkeys(self._stands_on(base)):
+    def _add_ask(self, subject: Filtered | Translation, keys: KeyExpression, yes: int) -> None:
+        self._by_expression[subject] = ask = Ask(subject, self._rule(keys, ()), self._new_bit(), yes)
+        for foundation in dict.fromkeys(self._stands_on(keys)):
             foundation.stale |= ask.known | ask.yes
             foundation.asks.append(ask)
 
     def _add_relation(self, expression: Related) -> None:
         base, translation = expression.base, expression.translation
         if translation not in self._by_expression:
-            self._add_ask(translation, translation.keys, Ask(translation, self._new_bit(), 0))
+            self._add_ask(translation, translation.keys, 0)
         ask = self._by_expression[translation]
         assert isinstance(ask, Ask)
         rule = self._rule(base, (True, False))
