@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from . import output
 from .invocation import Invocation, invoke
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ HELP = """Run a pipeline, and look into it.
 
 class _Verbs(click.Group):
     """The verbs of this package, and those that a script added; one of the same name replaces ours."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            # Whoever says nothing wants to know what there is to say.
+            output.narrate(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
