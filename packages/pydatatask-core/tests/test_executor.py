@@ -106,6 +106,23 @@ async def test_resources_are_opened_once_per_thread_and_closed_with_the_pipeline
     assert len(closed) == len(opened)
 
 
+async def test_synchronous_runs_happen_on_the_controllers_own_loop(threads: ThreadPoolExecutor) -> None:
+    done = InProcessMetadataRepository()
+    task = ExecutorTask("task", threads, done)
+    where: list[int] = []
+
+    @task
+    async def work(job: str) -> None:
+        where.append(threading.get_ident())
+
+    task.link("source", inputs("a"), is_input=True)
+    pipeline = Pipeline([task], Session())
+    pipeline.settings(synchronous=True)
+    await run(pipeline)
+    assert where == [threading.get_ident()]
+    assert done.data["a"]["result"] == "success"
+
+
 async def test_a_blocking_function_that_takes_too_long_is_recorded_as_timeout(threads: ThreadPoolExecutor) -> None:
     done = InProcessMetadataRepository()
     task = ExecutorTask("task", threads, done, timeout=0.01)

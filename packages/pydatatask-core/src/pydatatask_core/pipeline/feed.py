@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import NoReturn
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ..repository.changes import Added, ChangeSource, KeyEvent, Removed
 from ..repository.protocols import Repository
@@ -62,7 +62,7 @@ class Feed:
         self._poke = asyncio.Event()
         self._changes = 0
         self._took = 0.0
-        self._checking: dict[str, bool] = {}
+        self._checking: dict[str, list[_Check]] = {}
 
     @property
     def settled(self) -> bool:
@@ -172,13 +172,16 @@ class Feed:
 
         :raises StoreUnavailableError: if the store does not answer.
         """
-        self._checking[job] = False
+        check = _Check()
+        self._checking.setdefault(job, []).append(check)
         try:
             found = await self.repo.contains(job)
         finally:
-            announced = self._checking.pop(job, False)
+            self._checking[job].remove(check)
+            if not self._checking[job]:
+                del self._checking[job]
         # What was announced meanwhile is newer than the answer.
-        if not announced and found != self._readiness.holds(self.number, job):
+        if not check.outdated and found != self._readiness.holds(self.number, job):
             self._apply(Added(job) if found else Removed(job))
         self._wake()
 
@@ -200,8 +203,9 @@ class Feed:
         else:
             return
         self._changes += 1
-        if self._checking and event.job in self._checking:
-            self._checking[event.job] = True
+        if self._checking:
+            for check in self._checking.get(event.job, ()):
+                check.outdated = True
 
     def _report(self, error: Exception, delay: float) -> None:
         if self.error is None:
@@ -219,3 +223,11 @@ class Feed:
         if not self._poke.is_set():
             self._settled.set()
         self._wake()
+
+
+@define(eq=False)
+class _Check:
+    """A store is being asked for one job."""
+
+    outdated: bool = False
+    """Something was told of the job meanwhile."""

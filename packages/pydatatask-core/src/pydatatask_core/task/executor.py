@@ -17,7 +17,7 @@ from ..repository.expression import leaves
 from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
 from .base import RunOptions
-from .function import FunctionTask, Outcome, TaskFunction, is_being_cancelled
+from .function import FunctionTask, Outcome, TaskFunction, call, is_being_cancelled
 from .worker import Origin, ThreadLoops, make_workers_mortal, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
@@ -132,6 +132,8 @@ class ExecutorTask(FunctionTask):
 
     @override
     async def attempt(self, job: str) -> Outcome | None:
+        if self.synchronous:
+            return await call(self.bound(job), self.timeout)
         start = now()
         try:
             future = self._submit(job)
