@@ -10,6 +10,7 @@ from tools.bench.harness import REPEATS, Lap, Memory, compare
 from tools.checks.steps import ROOT
 
 
+@pytest.mark.slow
 def test_every_case_can_be_had_and_an_unknown_one_is_a_usage_error() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tools.bench", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -46,6 +46,7 @@ def test_a_command_has_no_standard_input(capfd: pytest.CaptureFixture[str]) -> N
     assert "got ''" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_finding_no_tests_is_a_fault_unless_it_was_expected(tmp_path: Path) -> None:
     python = Path(sys.executable)
     with pytest.raises(StepFailedError, match="found no tests"):
