@@ -301,12 +301,14 @@ def test_worker_processes_find_the_task_and_open_their_own_resources(tmp_path: P
     assert sorted(opened) == sorted((tmp_path / "closed").read_text().split())
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_dies_loses_the_run_with_that_cause(tmp_path: Path) -> None:
     process = script(tmp_path, "fork", "dies")
     out, err = process.communicate(timeout=60)
     assert out.split()[:2] == ["dies", "lost"], err
 
 
+@pytest.mark.slow
 def test_worker_processes_die_with_the_controller(tmp_path: Path) -> None:
     process = script(tmp_path, "fork", "hangs")
     hanging = tmp_path / "hanging"

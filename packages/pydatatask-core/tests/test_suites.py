@@ -26,6 +26,9 @@ Data = InProcessMetadataRepository
 Bytes = InProcessBlobRepository
 
 
+pytestmark = pytest.mark.slow
+
+
 class DataSuite(MetadataRepositoryTests[Data]):
     versioned = False
     broken = object()

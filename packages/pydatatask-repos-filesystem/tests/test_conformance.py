@@ -196,6 +196,7 @@ class DirectorySuite(RepositoryTests[DirectoryRepository]):
         shutil.rmtree(repo.basedir / f"{job}{repo.extension}")
 
 
+@pytest.mark.slow
 class TestDirectories(DirectorySuite):
     @pytest.fixture
     async def repo(self, tmp_path: Path) -> DirectoryRepository:

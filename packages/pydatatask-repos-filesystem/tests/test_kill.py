@@ -18,6 +18,8 @@ import pytest
 from pydatatask_core.repository.protocols import Repository
 from pydatatask_repos_filesystem import DirectoryRepository, FileRepository, YamlMetadataFileRepository
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = b"old" * 200_000, b"new" * 200_000
 DEADLINE = 30.0
 

@@ -29,6 +29,8 @@ from s3_server import OWN, MakeClient, Server
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a secret that no message may show"
 ONCE = AioConfig(retries={"max_attempts": 0}, connect_timeout=5, read_timeout=0.2)
 

@@ -16,6 +16,8 @@ from s3_server import MakeClient, Server
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
+pytestmark = pytest.mark.slow
+
 VALUE = random.Random(1).randbytes(600_000)
 
 
