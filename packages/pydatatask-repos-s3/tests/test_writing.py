@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no type information
+from pydatatask_core import cancelling
 from pydatatask_core.errors import StoreFullError, StoreUnavailableError
 from pydatatask_core.repository.changes import Added, Removed
-from pydatatask_repos_s3 import S3BucketRepository, _cancelling, writer
+from pydatatask_repos_s3 import S3BucketRepository, writer
 from pydatatask_repos_s3.parts import MAX_PARTS, is_ours, part_size
 from s3_requests import Moment, held, recorded
 from s3_server import MakeClient
@@ -190,7 +191,7 @@ async def test_a_cancelled_abort_still_aborts(repo: S3BucketRepository, client: 
 async def test_a_store_that_does_not_answer_cannot_hold_a_cancelled_task_for_long(
     repo: S3BucketRepository, client: S3Client, cancellations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_cancelling, "GRACE", 0.05 if cancellations == 1 else 60)
+    monkeypatch.setattr(cancelling, "GRACE", 0.05 if cancellations == 1 else 60)
     stream = await repo.open("job", "wb")
     await stream.write(LARGE)
     with held(client, "AbortMultipartUpload", "before-send") as request:

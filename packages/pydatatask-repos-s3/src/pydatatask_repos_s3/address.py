@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable
 
 from attrs import frozen
 from pydatatask_core.errors import ConfigurationError
 from typing_extensions import override
 
-__all__ = ["Address", "S3BucketInfo", "name_client"]
+__all__ = ["Address", "S3BucketInfo"]
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[A-Za-z0-9._:-]+")
 
@@ -79,21 +77,3 @@ class Address:
         if not key.startswith(self.prefix) or not key.endswith(self.suffix):
             return None
         return key[len(self.prefix) : len(key) - len(self.suffix)]
-
-
-_clients: dict[Callable[[], object], str] = {}
-_clients_lock = threading.Lock()
-
-
-def name_client(client: Callable[[], object]) -> str:
-    """Give a callable's name for locations, where its endpoint is not known yet because nothing is open.
-
-    It is the function's qualified name, with a number from the second callable of that name on. So it tells the
-    callables of one process apart, and it is the same in the next process that makes them in the same order.
-    """
-    with _clients_lock:
-        if client not in _clients:
-            name = getattr(client, "__qualname__", type(client).__qualname__)
-            earlier = sum(1 for known in _clients.values() if known.partition("#")[0] == name)
-            _clients[client] = f"{name}#{earlier + 1}" if earlier else name
-        return _clients[client]

@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pydatatask_core.cancelling import to_the_end
 from pydatatask_core.errors import MissingJobError
 from pydatatask_core.repository.encoded import EncodedRepository, JsonMetadataRepository, YamlMetadataRepository
 from pydatatask_core.repository.protocols import CreatingRepository
 from pydatatask_core.repository.value import plain
 from typing_extensions import override
 
-from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_status
 from .repository import S3BucketRepository
 

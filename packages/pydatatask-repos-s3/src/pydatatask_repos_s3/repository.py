@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from pydatatask_core.cancelling import to_the_end
 from pydatatask_core.errors import StoreUnavailableError
 from pydatatask_core.job import check_job, is_valid_job_id
+from pydatatask_core.repository.naming import name_client
 from pydatatask_core.repository.protocols import StreamRepository, ValidKeys
 from pydatatask_core.streams import BlobReader, BlobWriter
 from typing_extensions import override
 
 from ._bucket import Body, Bucket
-from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_code
-from .address import Address, S3BucketInfo, name_client
+from .address import Address, S3BucketInfo
 from .reader import S3Reader
 from .sweep import sweep
 from .writer import S3Writer

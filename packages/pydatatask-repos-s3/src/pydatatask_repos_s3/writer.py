@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from pydatatask_core.cancelling import to_the_end
 from pydatatask_core.errors import StoreFullError
 from pydatatask_core.streams import BlobWriter
 from typing_extensions import override
 
 from ._bucket import Bucket
-from ._cancelling import to_the_end
 from ._errors import REFUSALS, error_code
 from .parts import MAX_PARTS, part_size
 
@@ -32,10 +32,10 @@ _CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumS
 class S3Writer(BlobWriter):
     """An object in the making. Holds at most one part of it.
 
-    A cancelled close waits until the request that publishes is answered, at most :data:`~._cancelling.GRACE`
-    seconds, so that it is known what became of it. A failure publishes nothing, with one exception that no client
-    can rule out: if the connection is lost for good while the answer to the very last request is awaited, the whole
-    value may be there in spite of the error.
+    A cancelled close waits until the request that publishes is answered, at most
+    :data:`~pydatatask_core.cancelling.GRACE` seconds, so that it is known what became of it. A failure publishes
+    nothing, with one exception that no client can rule out: if the connection is lost for good while the answer to
+    the very last request is awaited, the whole value may be there in spite of the error.
     """
 
     def __init__(self, bucket: Bucket, key: str, job: str, mimetype: str, published: Callable[[], None]) -> None:
