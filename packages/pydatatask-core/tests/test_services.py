@@ -9,7 +9,7 @@ from pydatatask_core.testing.services import service_setting
 def test_a_missing_service_is_a_skip_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("THE_SERVICE", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="THE_SERVICE is not set. Set it to its URL."):
+    with pytest.raises(pytest.skip.Exception, match=r"THE_SERVICE is not set\. Set it to its URL\."):
         service_setting("THE_SERVICE", "its URL")
 
 
