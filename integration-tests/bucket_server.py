@@ -65,8 +65,8 @@ class BucketServer:
 
 
 @contextmanager
-def serving(*, strict: bool = False) -> Iterator[BucketServer]:
-    """Run a server on a free port of the loopback interface until the block ends.
+def serving(*, strict: bool = False, port: int = 0) -> Iterator[BucketServer]:
+    """Run a server on a port of the loopback interface, a free one unless it is given, until the block ends.
 
     A strict one checks credentials and permissions.
     """
@@ -74,7 +74,11 @@ def serving(*, strict: bool = False) -> Iterator[BucketServer]:
     if strict:
         environment["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"
     process = subprocess.Popen(
-        [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, __file__, str(port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout is not None
     with process.stdout:
@@ -111,7 +115,7 @@ def main() -> None:
     from werkzeug.serving import make_server
 
     application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)
     users = dict(_make_users())
     print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}", "users": users}), flush=True)
     server.serve_forever()

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 
 from ..clock import elapsed
-from ..errors import StoreUnavailableError
-from ..task.base import Again, Dropped, Ended, RunTask
+from ..errors import PydatataskError, StoreUnavailableError
+from ..task.base import Again, Dropped, Ended, RunTask, cancelled_from_outside
 from .events import Event, Finished, Launched, LaunchFailed, Retrying
 from .queues import JobQueue
 from .readiness import Readiness
@@ -91,6 +91,7 @@ class Lane:
         self._coming = 0
         """Workers that have not taken their first look yet."""
         self._most = task.max_concurrent or 10_000
+        self._cancelled = False
         self._again: set[str] = set()
         """Jobs that became ready while they ran: their done record was deleted, say."""
         self._troubles: dict[str, int] = {}
@@ -124,6 +125,7 @@ class Lane:
     async def cancel(self) -> None:
         """Cancel what runs in this process, and wait until it has ended."""
         self.hold()
+        self._cancelled = True
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
@@ -163,6 +165,7 @@ class Lane:
 
     async def _work(self, adopted: str | None) -> None:
         self._coming -= 1
+        cancelled_from_outside.set(lambda: self._cancelled)
         job = self._take() if adopted is None else adopted
         self._look_for_more()
         while job is not None:
@@ -201,6 +204,11 @@ class Lane:
         except Exception as error:  # noqa: BLE001  # one task's trouble must not stop the others
             self._fail_launch(job, error)
             end = None
+        except asyncio.CancelledError:
+            if self._cancelled:
+                raise
+            self._fail_launch(job, PydatataskError(f"The run of {self.task.name} on {job} cancelled its caller."))
+            end = None
         finally:
             self._leave(job)
         if end is not None:
@@ -235,6 +243,8 @@ class Lane:
 
     def _resume(self, job: str) -> None:
         del self.waiting[job]
+        if self.only is not None:
+            self.only.add(job)
         self._readiness.recheck(self._number, job)
         self._idle()
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypedDict
 
 from attrs import define, frozen
 from typing_extensions import Unpack, override
 
-from ..errors import ConfigurationError, MissingJobError, StoreUnavailableError
+from ..errors import ConfigurationError, MissingJobError
 from ..job import is_valid_name
 from ..pipeline.quota import ResourceManager, Resources
 from ..repository.combinators import (
@@ -23,12 +24,11 @@ from ..repository.combinators import (
 from ..repository.expression import Filtered
 from ..repository.protocols import MetadataRepository, Repository
 from .link import Link
+from .patience import store
 from .policy import Retries, Seconds, seconds
 from .record import RunRecord, has_succeeded
 
 __all__ = ["Again", "Dropped", "Ended", "RunOptions", "RunTask", "Success", "Task", "success_filter"]
-
-_log = logging.getLogger("pydatatask.task")
 
 
 class Task(ABC):
@@ -219,6 +219,18 @@ class Task(ABC):
         """Look after what is live, and tell whether anything is."""
 
 
+def _is_current_task_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+cancelled_from_outside: ContextVar[Callable[[], bool]] = ContextVar(
+    "cancelled_from_outside", default=_is_current_task_cancelled
+)
+"""Tells whether the current run is being cancelled. A function may cancel the asyncio task that it is called in, so
+whoever makes runs says whether it was him."""
+
+
 @define
 class Ended:
     """A run ended and its record was published."""
@@ -334,16 +346,9 @@ class RunTask(Task):
 
         A cancellation leaves the record published or not.
         """
-        delay = 1.0
-        while self.done is not None and self.metadata:
-            try:
-                await self.done.dump(job, record.data())
-            except StoreUnavailableError as error:
-                _log.warning("%s ended job %s, but its record cannot be stored yet: %s", self.name, job, error)
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, 60.0)
-            else:
-                return
+        if self.done is not None and self.metadata:
+            dump = partial(self.done.dump, job, record.data())
+            await store(dump, f"{self.name} ended job {job}, but its record cannot be stored")
 
     @override
     async def launch(self, job: str) -> None:

@@ -134,25 +134,40 @@ class ExecutorTask(FunctionTask):
     async def attempt(self, job: str) -> Outcome | None:
         if self.synchronous:
             return await call(self.bound(job), self.timeout)
-        start = now()
+        future = self.live.futures.get(job)
+        if future is None:
+            try:
+                future = self._submit(job)
+            except (BrokenExecutor, RuntimeError) as error:
+                raise SiteUnavailableError(
+                    f"Task {self.name!r}: the executor {self.executor!r} takes no more jobs ({error}). "
+                    "Start the pipeline again; if it broke because a worker was killed, give workers more memory."
+                ) from error
+            self.live.begin(job, future)
         try:
-            future = self._submit(job)
-        except (BrokenExecutor, RuntimeError) as error:
-            raise SiteUnavailableError(
-                f"Task {self.name!r}: the executor {self.executor!r} takes no more jobs ({error}). "
-                "Start the pipeline again; if it broke because a worker was killed, give workers more memory."
-            ) from error
-        self.live.begin(job, future)
+            return await self._outcome(job, future)
+        finally:
+            # A function that goes on although nobody waits for it is live until somebody does.
+            if future.done():
+                self.live.end(job)
+
+    async def _outcome(self, job: str, future: Future[Outcome]) -> Outcome | None:
+        start = self.live.since[job]
         try:
             return await asyncio.wrap_future(future)
         except BrokenExecutor as error:
             return Outcome(result="lost", cause="lost", exception=str(error), start_time=start, end_time=now())
         except asyncio.CancelledError:
-            if is_being_cancelled() or not future.cancelled():
+            if is_being_cancelled():
+                future.cancel()
+                raise
+            if not future.cancelled():
                 raise
             return None
-        finally:
-            self.live.end(job)
+
+    @override
+    async def live_jobs(self) -> list[str]:
+        return list(self.live.futures)
 
     def _submit(self, job: str) -> Future[Outcome]:
         if self._origin is None:

@@ -9,6 +9,7 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Self, get_type_hints
 
 from attrs import define
@@ -17,7 +18,8 @@ from typing_extensions import Unpack, override
 from ..clock import now
 from ..errors import ConfigurationError
 from ..repository.protocols import MetadataRepository, Repository
-from .base import Again, Dropped, Ended, RunOptions, RunTask
+from .base import Again, Dropped, Ended, RunOptions, RunTask, cancelled_from_outside
+from .patience import store
 from .record import Cause, Result, RunRecord
 
 __all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call", "is_being_cancelled"]
@@ -41,48 +43,82 @@ class Outcome:
     host: str = HOST
 
 
-async def call(function: Callable[[], Awaitable[None]], allowed: float | None) -> Outcome:
+def comes_from_outside(error: BaseException) -> bool:
+    """Tell whether an exception stops the asyncio task or the program that calls a function, and is not its failure."""
+    if isinstance(error, asyncio.CancelledError):
+        return is_being_cancelled()
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+
+
+async def call(
+    function: Callable[[], Awaitable[None]],
+    allowed: float | None,
+    from_outside: Callable[[BaseException], bool] = comes_from_outside,
+) -> Outcome:
     """Call a function and tell how it ended; ``allowed`` is the longest time it may take, in seconds.
 
     A cancellation of the caller cancels the function and goes on; a function that cancels itself has failed.
     """
+    caller = asyncio.current_task()
+    assert caller is not None
     start = now()
     limit: asyncio.Timeout | None = None
+    late = False
     try:
         if allowed is None:
             await function()
         else:
+            begun = asyncio.get_running_loop().time()
             async with asyncio.timeout(allowed) as limit:
                 await function()
-    except (Exception, SystemExit, asyncio.CancelledError) as error:  # it becomes the record
-        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+            # It may never have come back to the event loop to be told.
+            late = asyncio.get_running_loop().time() - begun > allowed
+        outcome = _timeout(start) if late else Outcome(result="success", start_time=start, end_time=now())
+    except BaseException as error:  # it becomes the record
+        if from_outside(error):
             raise
-        if limit is None or not limit.expired():
-            return _failure(error, start)
-        return Outcome(result="timeout", cause="timeout", start_time=start, end_time=now())
-    end = now()
-    if allowed is not None and (end - start).total_seconds() > allowed:
-        # It never came back to the event loop in time to be told.
-        return Outcome(result="timeout", cause="timeout", start_time=start, end_time=end)
-    return Outcome(result="success", start_time=start, end_time=end)
+        outcome = _timeout(start) if limit is not None and limit.expired() else _failure(error, start)
+    if caller.cancelling() and not is_being_cancelled():
+        await _take_back_cancellation(caller)
+    return outcome
+
+
+async def _take_back_cancellation(caller: asyncio.Task[Any]) -> None:
+    """Undo that a function cancelled the asyncio task it was called in, so that nothing else is struck by it."""
+    while caller.uncancel():
+        pass
+    try:
+        # It may still be on its way.
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
 
 
 def is_being_cancelled() -> bool:
-    """Tell whether the current asyncio task is being cancelled from outside."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    """Tell whether the current run is being cancelled from outside."""
+    return cancelled_from_outside.get()()
+
+
+def _timeout(start: datetime) -> Outcome:
+    return Outcome(result="timeout", cause="timeout", start_time=start, end_time=now())
 
 
 def _failure(error: BaseException, start: datetime) -> Outcome:
     return Outcome(
         result="failure",
         cause="exception",
-        exception="".join(traceback.format_exception_only(error)).strip(),
+        exception=_text(traceback.format_exception_only(error)).strip(),
         # The first frame is this module's own call.
-        traceback="".join(traceback.format_exception(type(error), error, _beyond_this_module(error))),
+        traceback=_text(traceback.format_exception(type(error), error, _beyond_this_module(error))),
         start_time=start,
         end_time=now(),
     )
+
+
+def _text(lines: list[str]) -> str:
+    # The name of a file that is no UTF-8 has characters that no store takes.
+    return "".join(lines).encode(errors="backslashreplace").decode()
 
 
 def _beyond_this_module(error: BaseException) -> Any:
@@ -228,12 +264,12 @@ class FunctionTask(RunTask):
         if self.attempts is None:
             self._failed[job] = [dict(attempt) for attempt in earlier]
         else:
-            await self.attempts.dump(job, earlier)
+            await store(partial(self.attempts.dump, job, earlier), f"{self.name} failed on {job}, which cannot be kept")
 
     async def _forget(self, job: str) -> None:
         self._failed.pop(job, None)
         if self.attempts is not None:
-            await self.attempts.delete(job)
+            await store(partial(self.attempts.delete, job), f"{self.name}: the attempts on {job} cannot be deleted")
 
 
 class InProcessSyncTask(FunctionTask):

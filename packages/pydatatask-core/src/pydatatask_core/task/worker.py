@@ -8,6 +8,7 @@ module again, so nothing but names crosses the boundary.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -18,17 +19,17 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 
 from ..errors import ConfigurationError
 from ..session import Session
-from .base import Task
+from .base import Task, cancelled_from_outside
 from .function import FunctionTask, Outcome, call
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class ThreadLoops:
             self._all.append(loop)
         loop.sessions.add(session)
         with loop.lock:
-            outcome: Outcome = loop.runner.run(_run(task, session, job))
-        return outcome
+            return loop.run(lambda: _run(task, session, job))
 
     def close(self) -> None:
         """Close the resources and loops of all threads, each when its job has ended. No job may come after.
@@ -86,6 +86,23 @@ class _ThreadLoop:
         self.sessions: set[Session] = set()
         self.lock = threading.Lock()
 
+    def run(self, function: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+        """Run a coroutine function to its end, whatever the asyncio tasks do that it starts."""
+        calls: list[asyncio.Task[Outcome]] = []
+
+        async def begin() -> Outcome:
+            calls.append(cast("asyncio.Task[Outcome]", asyncio.current_task()))
+            return await function()
+
+        try:
+            return self.runner.run(begin())
+        except (SystemExit, KeyboardInterrupt):
+            # Raised by a task that the function started, which stops the loop at once. The function is told of it.
+            while not calls[0].done():
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                    self.runner.get_loop().run_until_complete(calls[0])
+            return calls[0].result()
+
 
 async def _run(task: FunctionTask, session: Session, job: str) -> Outcome:
     async def function() -> None:
@@ -93,7 +110,9 @@ async def _run(task: FunctionTask, session: Session, job: str) -> Outcome:
         await session.ensure(task.resources)
         await task.bound(job)()
 
-    return await call(function, task.timeout)
+    # Nobody interrupts a worker's loop or cancels its tasks: whatever happens there is the function's own doing.
+    cancelled_from_outside.set(lambda: False)
+    return await call(function, task.timeout, lambda error: isinstance(error, GeneratorExit))
 
 
 @frozen

@@ -1,0 +1,106 @@
+"""A function that fails in every way there is, on the loop, in threads and in processes: what is recorded, and what runs then."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from programs import Ended, environment, pipeline_file, run, started, wait_until
+
+FAILURES = pipeline_file("failures")
+SITES = ("loop", "threads", "processes")
+
+RESULTS = {
+    "raises": ("failure", "exception", "ValueError: on purpose"),
+    "exits": ("failure", "exception", "SystemExit: 3"),
+    "halts": ("failure", "exception", "HaltError: no Exception"),
+    "interrupts": ("failure", "exception", "KeyboardInterrupt"),
+    "is_cancelled": ("failure", "exception", "asyncio.exceptions.CancelledError"),
+    "cancels_itself": ("failure", "exception", "asyncio.exceptions.CancelledError"),
+    "cancels_itself_at_last": ("success", None, None),
+    "child_exits": ("failure", "exception", "SystemExit: 3"),
+    "overstays": ("timeout", "timeout", None),
+    "blocks": ("timeout", "timeout", None),
+    "returns_late": ("timeout", "timeout", None),
+    "fails_late": ("timeout", "timeout", None),
+    "is_unpicklable": ("failure", "exception", "UnpicklableError: "),
+    "is_undecodable": ("failure", "exception", "FileNotFoundError: no file \\udcff\0"),
+    "cannot_write": ("failure", "exception", "StoreUnavailableError: the disk is on fire"),
+    "is_fine": ("success", None, None),
+}
+"""Result, cause, and what the exception contains, by the way in which the function ends."""
+
+ON_THE_LOOP = RESULTS.keys() - {"interrupts", "child_exits"}
+"""On the controller's own loop these two end the controller, as they end any program."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retried", ["exception", "timeout"])
+@pytest.mark.parametrize("site", SITES)
+def test_each_way_to_fail_has_its_result_cause_attempts_and_downstream(
+    tmp_path: Path, site: str, retried: str
+) -> None:
+    ways = ON_THE_LOOP if site == "loop" else RESULTS.keys()
+    ended = fail(tmp_path, *ways, SITE=site, CAUSES=retried)
+    assert ended.code == 1, ended.err
+    done = records(tmp_path, "fail_done")
+    assert done.keys() == ways
+    for way, record in done.items():
+        result, cause, exception = RESULTS[way]
+        assert (record["result"], record.get("cause")) == (result, cause), way
+        assert (exception or "") in record.get("exception", ""), way
+        attempts = 2 if cause == retried else 1
+        assert record["attempt"] == attempts, way
+        assert [earlier["cause"] for earlier in record.get("attempts", ())] == [retried] * (attempts - 1), way
+    assert Counter(starts(tmp_path)) == {way: record["attempt"] for way, record in done.items()}
+    assert records(tmp_path, "attempts") == {}
+    successes = {way for way in ways if RESULTS[way][0] == "success"}
+    assert records(tmp_path, "plugged_done").keys() == successes
+    assert records(tmp_path, "beside_done").keys() == ways
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("site", SITES)
+def test_failure_ok_lets_what_is_plugged_in_start_however_it_failed(tmp_path: Path, site: str) -> None:
+    ways = ON_THE_LOOP if site == "loop" else RESULTS.keys()
+    fail(tmp_path, *ways, SITE=site, CAUSES="lost", FAILURE_OK="1")
+    assert records(tmp_path, "plugged_done").keys() == ways
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("site", SITES)
+def test_fail_fast_starts_nothing_after_a_failure_and_the_next_run_does_the_rest(tmp_path: Path, site: str) -> None:
+    jobs = [f"raises-{number}" for number in range(60)]
+    assert fail(tmp_path, *jobs, SITE=site, CAUSES="timeout", words=("run", "--fail-fast")).code == 1
+    first = set(starts(tmp_path))
+    assert len(first) < len(jobs)
+    # What had begun was recorded; what had not is left to the next run.
+    assert records(tmp_path, "fail_done").keys() == first
+    fail(tmp_path, SITE=site, CAUSES="timeout")
+    assert Counter(starts(tmp_path)) == dict.fromkeys(jobs, 1)
+
+
+def fail(folder: Path, *jobs: str, words: tuple[str, ...] = ("run",), **settings: str) -> Ended:
+    make_jobs(folder, *jobs)
+    return run(FAILURES, *words, cwd=folder, env=settings)
+
+
+def make_jobs(folder: Path, *jobs: str) -> None:
+    (folder / "source").mkdir(exist_ok=True)
+    for job in jobs:
+        (folder / "source" / f"{job}.yaml").write_text("{}\n")
+
+
+def records(folder: Path, name: str) -> Mapping[str, Any]:
+    return {file.stem: yaml.safe_load(file.read_text()) for file in (folder / name).glob("[!.]*.yaml")}
+
+
+def starts(folder: Path) -> list[str]:
+    log = folder / "starts.log"
+    return log.read_text().split() if log.exists() else []
