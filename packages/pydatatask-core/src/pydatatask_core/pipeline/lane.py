@@ -196,6 +196,10 @@ class Lane:
         return False
 
     async def _run(self, job: str) -> None:
+        if not self.task.may_begin():
+            self.hold()
+            self._leave(job)
+            return
         self.launched += 1
         if self._emit is not None:
             self._emit(Launched(self.task.name, job))

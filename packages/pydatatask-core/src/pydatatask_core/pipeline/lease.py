@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from attrs import frozen
 from typing_extensions import override
 
 from ..clock import now
-from ..errors import StoreUnavailableError
+from ..errors import LockHeldError
 from ..repository.protocols import CreatingRepository
 from .lock import Holder, PipelineLock, refusal
 
@@ -58,6 +59,7 @@ class Lease(PipelineLock):
         self._name = name
         self._term = term
         self._number: int | None = None
+        self._good_until = 0.0
         self._renewing: asyncio.Task[None] | None = None
         self._me: dict[str, Any] = {}
 
@@ -74,16 +76,39 @@ class Lease(PipelineLock):
         if seen is not None and not seen.released and not await asyncio.to_thread(_died_here, seen.data):
             await self._watch_out(seen)
         number = 1 if seen is None else seen.number + 1
-        if not await self._repo.create(self._key(number), self._content(0)):
+        content = self._content(0)
+        # Others count its term from when it is written, which is later.
+        self._good_until = _clock() + self._term * 2 / 3
+        try:
+            await self._take(number, content)
+        except LockHeldError:
+            raise
+        except BaseException:
+            await self._abandon(number, content)
+            raise
+        self._number = number
+        self._renewing = asyncio.ensure_future(self._renew(number, lost))
+
+    async def _take(self, number: int, content: dict[str, Any]) -> None:
+        if not await self._repo.create(self._key(number), content):
             raise refusal(await self.holder(), self.guards)
         newest = await self._highest()
         if newest is None or newest.number != number:
             # Others have gone further while we were slow.
             await self._repo.delete(self._key(number))
             raise refusal(await self.holder(), self.guards)
-        self._number = number
         await self._remove_lower(number)
-        self._renewing = asyncio.ensure_future(self._renew(number, lost))
+
+    async def _abandon(self, number: int, content: dict[str, Any]) -> None:
+        """Release a lease that may have been taken, if the repository lets us. Otherwise it runs out."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(self._term / 6):
+                if await self._repo.info(self._key(number)) == content:
+                    await self._repo.dump(self._key(number), {**content, "released": True})
+
+    @override
+    def is_held(self) -> bool:
+        return self._number is not None and _clock() < self._good_until
 
     @override
     async def release(self) -> None:
@@ -119,21 +144,23 @@ class Lease(PipelineLock):
                 raise refusal(None if current is None else Holder.read(current.data), self.guards)
 
     async def _renew(self, number: int, lost: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        good_until = loop.time() + self._term * 2 / 3
         beat = 0
-        while loop.time() < good_until:
+        while _clock() < self._good_until:
             await asyncio.sleep(self._term / 6)
-            begun = loop.time()
+            begun = _clock()
             beat += 1
             try:
-                async with asyncio.timeout(max(good_until - begun, 0)):
+                async with asyncio.timeout(max(self._good_until - begun, 0)):
                     if await self._repo.contains(self._key(number + 1)):
                         break
                     await self._repo.dump(self._key(number), self._content(beat))
-            except (StoreUnavailableError, TimeoutError):
+            except Exception as error:  # noqa: BLE001  # whatever it is, the lease runs out
+                _log.warning("%s cannot be renewed, and this is tried again until it runs out: %s", self.guards, error)
                 continue
-            good_until = begun + self._term * 2 / 3
+            # Once it has run out, another one may have it, though the renewal went through at last.
+            if _clock() < self._good_until:
+                self._good_until = begun + self._term * 2 / 3
+        self._good_until = 0.0
         lost()
 
     async def _highest(self) -> _Seen | None:
@@ -158,6 +185,11 @@ class Lease(PipelineLock):
 
     def _content(self, beat: int) -> dict[str, Any]:
         return {**self._me, "renewed": now(), "beat": beat}
+
+
+def _clock() -> float:
+    """Give seconds that pass while the machine sleeps, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _this_process() -> dict[str, Any]:

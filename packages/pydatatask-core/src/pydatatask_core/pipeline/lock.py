@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
@@ -68,6 +69,10 @@ class PipelineLock(ABC):
         :raises StoreUnavailableError: if where the lock lives cannot be reached.
         """
 
+    def is_held(self) -> bool:
+        """Tell whether the lock is surely still held, asked before each launch, from any thread."""
+        return True
+
     @abstractmethod
     async def release(self) -> None:
         """Give the lock back. Does nothing if it is not held."""
@@ -124,7 +129,15 @@ class FileLock(PipelineLock):
 
     @override
     async def acquire(self, lost: Callable[[], None]) -> None:
-        await asyncio.to_thread(self._acquire)
+        acquiring = asyncio.ensure_future(asyncio.to_thread(self._acquire))
+        try:
+            await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            # The thread goes on, and what it takes must be given back.
+            await asyncio.wait([acquiring])
+            if acquiring.exception() is None:
+                await self.release()
+            raise
 
     @override
     async def release(self) -> None:
@@ -135,6 +148,10 @@ class FileLock(PipelineLock):
         return await asyncio.to_thread(self._holder)
 
     def _acquire(self) -> None:
+        with _acquiring:
+            self._acquire_alone()
+
+    def _acquire_alone(self) -> None:
         if self.path in _held:
             raise refusal(_held[self.path], str(self.path))
         try:
@@ -171,6 +188,10 @@ class FileLock(PipelineLock):
             return None if _try_to_lock(descriptor) else _stored(descriptor)
         finally:
             os.close(descriptor)
+
+
+_acquiring = threading.Lock()
+"""The kernel does not tell the threads of one process apart."""
 
 
 def _try_to_lock(descriptor: int) -> bool:

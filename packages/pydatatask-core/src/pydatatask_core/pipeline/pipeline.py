@@ -180,10 +180,17 @@ class Pipeline:
             yield
             return
         await lock.acquire(lost or (lambda: None))
+        self._let_begin(lock.is_held)
         try:
             yield
         finally:
+            self._let_begin(lambda: True)
             await lock.release()
+
+    def _let_begin(self, may_begin: Callable[[], bool]) -> None:
+        for task in self.tasks.values():
+            if isinstance(task, RunTask):
+                task.may_begin = may_begin
 
     def make_controller(self, observers: Iterable[Observer] = (), *, fail_fast: bool = False) -> Controller:
         """Make a controller for one run, to be driven and watched by the caller. The pipeline must be open.

@@ -219,6 +219,10 @@ class Task(ABC):
         """Look after what is live, and tell whether anything is."""
 
 
+def _always() -> bool:
+    return True
+
+
 def _is_current_task_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -302,6 +306,8 @@ class RunTask(Task):
         self.window = seconds(options.get("window", 60.0)) or 0.0
         self.synchronous = False
         """Whether runs happen in this process where they can; see :meth:`Pipeline.settings`."""
+        self.may_begin: Callable[[], bool] = _always
+        """Asked before each run, from any thread; see :meth:`PipelineLock.is_held`."""
         self.metadata = True
         """Whether done records are published; see :meth:`Pipeline.settings`."""
         if self.timeout is not None and self.timeout <= 0:

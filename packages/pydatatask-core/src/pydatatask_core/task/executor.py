@@ -31,7 +31,7 @@ class ExecutorLiveRepository(Repository):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.futures: dict[str, Future[Outcome]] = {}
+        self.futures: dict[str, Future[Outcome | None]] = {}
         self.since: dict[str, Any] = {}
 
     @override
@@ -62,7 +62,7 @@ class ExecutorLiveRepository(Repository):
         if future is not None:
             future.cancel()
 
-    def begin(self, job: str, future: Future[Outcome]) -> None:
+    def begin(self, job: str, future: Future[Outcome | None]) -> None:
         """Note that a job was handed to the executor."""
         self.futures[job] = future
         self.since[job] = now()
@@ -151,7 +151,7 @@ class ExecutorTask(FunctionTask):
             if future.done():
                 self.live.end(job)
 
-    async def _outcome(self, job: str, future: Future[Outcome]) -> Outcome | None:
+    async def _outcome(self, job: str, future: Future[Outcome | None]) -> Outcome | None:
         start = self.live.since[job]
         try:
             return await asyncio.wrap_future(future)
@@ -169,10 +169,14 @@ class ExecutorTask(FunctionTask):
     async def live_jobs(self) -> list[str]:
         return list(self.live.futures)
 
-    def _submit(self, job: str) -> Future[Outcome]:
+    def _submit(self, job: str) -> Future[Outcome | None]:
         if self._origin is None:
-            return self.executor.submit(self._loops.run, self, self.session, job)
+            return self.executor.submit(self._run_in_thread, job)
         return self.executor.submit(run_by_origin, self._origin, job)
+
+    def _run_in_thread(self, job: str) -> Outcome | None:
+        # It may have waited for a long time.
+        return self._loops.run(self, self.session, job) if self.may_begin() else None
 
     @override
     def stop(self) -> None:
