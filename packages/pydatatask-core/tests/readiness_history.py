@@ -15,6 +15,7 @@ SPOTS = tuple((store, job) for store in range(STORES) for job in JOBS)
 
 KINDS = {
     "put": 5,
+    "publish": 2,
     "delete": 4,
     "say_again": 1,
     "overflow": 1,

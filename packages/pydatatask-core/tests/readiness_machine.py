@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Literal, TypeVar
 
 from pydatatask_core.pipeline.readiness import Question, Readiness
-from pydatatask_core.repository.expression import Filtered
+from pydatatask_core.repository.expression import Filtered, Leaf
 from readiness_history import SPOTS, Event, History
 from readiness_oracle import JOBS, STORES, Listing, Spot, Stores, Told, base_of, number_of, walk
 
@@ -90,6 +90,8 @@ class Machine:
         match event.kind:
             case "put":
                 self.put(store, job, flag)
+            case "publish":
+                self.publish(picked(self.filters, pick) if self.filters else None, store, job)
             case "delete":
                 self.delete(store, job, flag)
             case "say_again":
@@ -146,6 +148,21 @@ class Machine:
         self.events[store].append(("added", job))
         if announced:
             self.tell_event(store, "added", job)
+
+    def publish(self, subject: Filtered | None, store: int, job: str) -> None:
+        """A value comes of which a filter's verdict is known before."""
+        if subject is None or not isinstance(subject.base, Leaf):
+            self.put(store, job, announced=True)
+            return
+        self.stores.put(number_of(subject.base), job)
+        ask = self.readiness.compiled.filter_ask(subject)
+        assert ask is not None
+        answer = self.stores.answer(subject, job)
+        assert isinstance(answer, bool)
+        self.readiness.expect(ask, job, answer)
+        self.events[number_of(subject.base)].append(("added", job))
+        self.tell_event(number_of(subject.base), "added", job)
+        self.told.answers[subject, job] = answer
 
     def delete(self, store: int, job: str, announced: bool) -> None:
         self.stores.versions[store].pop(job, None)

@@ -183,6 +183,41 @@ class TestGates:
         assert trial.asked() == ""
         assert trial.ready(1) == trial.queued(1) == "a"
 
+    def test_a_verdict_that_is_expected_comes_with_its_key_and_nothing_is_asked(self) -> None:
+        trial = Trial(*chain(2), s0="abc")
+        trial.readiness.expect(trial.ask_of(1), "a", True)
+        trial.readiness.expect(trial.ask_of(1), "b", False)
+        assert trial.queued(1) == ""
+        trial.add(1, "a", "b", "c")
+        assert trial.queued(1) == trial.ready(1) == "a"
+        assert [question.job for question in trial.readiness.questions] == ["c"]
+
+    def test_a_verdict_is_expected_of_the_next_value_alone(self) -> None:
+        trial = Trial(*chain(2), s0="ab")
+        for job in "ab":
+            trial.readiness.expect(trial.ask_of(1), job, True)
+        trial.add(1, "a", "a")
+        trial.readiness.expect(trial.ask_of(1), "b", None)
+        trial.add(1, "b")
+        assert trial.ready(1) == ""
+        assert trial.asked() == "1a 1b"
+
+    def test_a_verdict_whose_key_nobody_announced_is_not_expected_once_it_was_told(self) -> None:
+        trial = Trial(*chain(2), s0="a")
+        trial.readiness.expect(trial.ask_of(1), "a", True)
+        trial.readiness.tell(trial.ask_of(1), "a", True)
+        trial.add(1, "a")
+        assert trial.asked() == "1a"
+
+    def test_a_filter_of_more_than_one_store_is_asked_whatever_is_expected(self) -> None:
+        both = Filtered(And((leaf(0), leaf(1))), Accepts(1))
+        trial = Trial(both, s0="a")
+        ask = trial.readiness.compiled.filter_ask(both)
+        assert ask is not None
+        trial.readiness.expect(ask, "a", True)
+        trial.add(1, "a")
+        assert [question.job for question in trial.readiness.questions] == ["a"]
+
     def test_an_answer_told_before_its_key_is_not_kept(self) -> None:
         trial = Trial(*chain(2), s0="a")
         trial.readiness.tell(trial.ask_of(1), "a", True)

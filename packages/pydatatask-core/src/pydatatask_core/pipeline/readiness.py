@@ -152,13 +152,30 @@ class Readiness:
         if self._close(question):
             self._asked[question] = _Asked.GIVEN_UP
 
+    def expect(self, ask: Ask, job: str, accepted: bool | None) -> None:
+        """Note a filter's verdict on the value that its store announces next for a job; None takes that back.
+
+        So nothing is asked when it comes. A filter of more than one store is not spared the question.
+        """
+        if ask.leaf is None:
+            return
+        if accepted is None:
+            ask.leaf.expected.pop(job, None)
+        else:
+            ask.leaf.expected[job] = ask.bits(accepted)
+
     def tell(self, ask: Ask, job: str, accepted: bool) -> None:
         """Tell a filter's verdict that is known without asking, because we made it so ourselves.
 
         It is kept only if the filter's base is known to hold the job. An answer that is under way is then of no use,
         as it may be older.
         """
-        if self.compiled.verdict(ask.keys, self._states.get(job, self._empty).mask).truth:
+        if ask.leaf is not None:
+            ask.leaf.expected.pop(job, None)
+        mask = self._states.get(job, self._empty).mask
+        if mask & (ask.known | ask.yes) == ask.bits(accepted):
+            return
+        if self.compiled.verdict(ask.keys, mask).truth:
             self._reopen(Question(ask, job))
             self._learn(ask, job, accepted)
 
@@ -229,7 +246,10 @@ class Readiness:
     def _add(self, leaf: int, job: str) -> None:
         state = self._states.get(job, self._empty)
         bits = self.leaves[leaf]
-        after = bits.after_adding.get(state) or self.compiled.after_adding(state, leaf)
+        if bits.expected and (learnt := bits.expected.pop(job, 0)):
+            after = self.compiled.state(state.mask & ~bits.stale | bits.bit | learnt)
+        else:
+            after = bits.after_adding.get(state) or self.compiled.after_adding(state, leaf)
         if after is not state:
             if not state.mask & bits.bit:
                 self._counts[leaf] += 1
@@ -282,7 +302,7 @@ class Readiness:
         state = self._states.get(job, self._empty)
         mask = state.mask | ask.known
         if isinstance(answer, bool):
-            mask = mask | ask.yes if answer else mask & ~ask.yes
+            mask = mask & ~ask.yes | ask.bits(answer)
         else:
             ask.translated.put(job, answer)
             for node in self.compiled.relations:

@@ -51,7 +51,13 @@ class Ask:
     """The jobs that it is asked of."""
     known: int
     yes: int
+    leaf: LeafBits | None = None
+    """The store, if it is asked of all that a store holds."""
     translated: Translated = field(factory=Translated)
+
+    def bits(self, accepted: bool) -> int:
+        """Give the bits that hold an answer."""
+        return self.known | self.yes if accepted else self.known
 
 
 @define(eq=False)
@@ -75,6 +81,8 @@ class LeafBits(Foundation):
     listed: bool = False
     after_adding: dict[State, State] = field(factory=dict)
     """The state that follows each state when a job is added, as far as it was worked out before."""
+    expected: dict[str, int] = field(factory=dict)
+    """The bits of what is known already about the value that a job is about to get."""
 
 
 @define(eq=False)
@@ -300,7 +308,8 @@ class Compiled:
         return bits
 
     def _add_ask(self, subject: Filtered | Translation, keys: KeyExpression, yes: int) -> None:
-        self._by_expression[subject] = ask = Ask(subject, self._rule(keys, ()), self._new_bit(), yes)
+        leaf = self._leaf(keys) if isinstance(keys, Leaf) else None
+        self._by_expression[subject] = ask = Ask(subject, self._rule(keys, ()), self._new_bit(), yes, leaf)
         for foundation in dict.fromkeys(self._stands_on(keys)):
             foundation.stale |= ask.known | ask.yes
             foundation.asks.append(ask)

@@ -56,18 +56,25 @@ def _mapping(data: Mapping[Any, Any]) -> dict[str, Any]:
     # This runs for every record of every run, so the usual values are told apart without a call.
     copied: dict[str, Any] = {}
     for key, value in data.items():
-        if type(key) is not str:
-            if not isinstance(key, str):
-                raise TypeError(f"mapping keys must be strings, and one is of type {type(key).__name__}.")
-            key = str.__str__(key)  # str() of an enum's member is its name
-        if not key.isascii():
-            key.encode("utf-8")
+        if type(key) is not str or not key.isascii():
+            key = _key(key)
         kind = type(value)
-        if kind in _AS_IT_IS or (kind is str and value.isascii()):
-            copied[key] = value
-        else:
-            copied[key] = _plain(value)
+        if kind is str:
+            if not value.isascii():
+                _text(value)
+        elif kind is datetime:
+            if value.tzinfo is not UTC or value.microsecond % 1000:
+                value = utc(value)
+        elif kind not in _AS_IT_IS:
+            value = _plain(value)
+        copied[key] = value
     return copied
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"mapping keys must be strings, and one is of type {type(key).__name__}.")
+    return _text(str.__str__(key))  # str() of an enum's member is its name
 
 
 def _sequence(data: Iterable[Any]) -> list[Any]:
