@@ -88,12 +88,8 @@ class Machine:
         pick, flag = event.pick, event.flag
         store, job = SPOTS[pick]
         match event.kind:
-            case "put":
-                self.put(store, job, flag)
-            case "publish":
-                self.publish(picked(self.filters, pick) if self.filters else None, store, job)
-            case "delete":
-                self.delete(store, job, flag)
+            case "put" | "publish" | "delete":
+                self.write(event)
             case "say_again":
                 self.events[store].append(("added" if job in self.stores.versions[store] else "removed", job))
             case "overflow":
@@ -113,6 +109,16 @@ class Machine:
                 self.list_on(event)
         if event.kind not in TELL_NOTHING:
             self.is_as_told()
+
+    def write(self, event: Event) -> None:
+        store, job = SPOTS[event.pick]
+        match event.kind:
+            case "put":
+                self.put(store, job, event.flag)
+            case "delete":
+                self.delete(store, job, event.flag)
+            case _:
+                self.publish(picked(self.filters, event.pick) if self.filters else None, store, job)
 
     def treat(self, event: Event, question: Question) -> None:
         match event.kind:
