@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiobotocore.session  # type: ignore[import-untyped]  # it has no type information
 import pydatatask
+from aiobotocore.config import AioConfig
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -23,6 +24,8 @@ async def bucket() -> AsyncIterator[S3Client]:
         region_name="us-east-1",
         aws_access_key_id=os.environ["BUCKET_USERNAME"],
         aws_secret_access_key=os.environ["BUCKET_PASSWORD"],
+        # The client tries again by itself for ten seconds otherwise, each time.
+        config=AioConfig(retries={"total_max_attempts": 1}),
     )
     async with maker as client:
         yield client

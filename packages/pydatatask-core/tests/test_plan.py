@@ -31,7 +31,7 @@ def task(name: str, manager: ResourceManager | None = None) -> InProcessSyncTask
 async def planned(*tasks: InProcessSyncTask) -> list[Planned]:
     pipeline = Pipeline(tasks, Session())
     async with pipeline.reading():
-        return await plan(pipeline)
+        return list((await plan(pipeline)).jobs)
 
 
 async def test_a_plan_names_what_would_start_why_and_what_that_unlocks_and_starts_nothing() -> None:

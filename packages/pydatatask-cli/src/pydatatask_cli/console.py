@@ -21,6 +21,8 @@ from typing import Any
 from pydatatask_core.pipeline.pipeline import Pipeline
 from typing_extensions import override
 
+from .status_view import narrate_errors
+
 __all__ = ["interact", "interact_beside"]
 
 BANNER = """The pipeline is open as 'pipeline', its tasks are in 'tasks', and 'await' works. For example:
@@ -37,6 +39,7 @@ def interact(pipeline: Pipeline) -> None:
     async def hold() -> None:
         leave = asyncio.Event()
         async with pipeline:
+            narrate_errors(pipeline.unreachable)
             opened.set_result((asyncio.get_running_loop(), leave))
             await leave.wait()
 

@@ -11,6 +11,7 @@ from pydatatask_core.pipeline.plan import Planned, plan
 
 from . import output
 from .exits import ExitCode
+from .status_view import narrate_errors
 
 __all__ = ["show_plan"]
 
@@ -21,18 +22,21 @@ MOST = 5
 async def show_plan(pipeline: Pipeline, as_json: bool) -> ExitCode:
     """Show what a run would start, why, and what that would unlock. Nothing is started or written.
 
-    :raises StoreUnavailableError: if a store cannot be asked.
+    What depends on a store that cannot be asked is left out, and the store is named.
+
+    :raises StoreUnavailableError: if what decides whether a job is ready cannot be asked.
     """
     async with pipeline.reading():
-        planned = await plan(pipeline)
+        found = await plan(pipeline)
     if as_json:
-        for job in planned:
+        for job in found.jobs:
             output.record(asdict(job))
     else:
-        output.lines(_lines(planned))
-        if not planned:
+        output.lines(_lines(found.jobs))
+        if not found.jobs and not found.unreachable:
             output.narrate("Nothing would start.")
-    return ExitCode.OK
+    narrate_errors(found.unreachable)
+    return ExitCode.UNREACHABLE if found.unreachable else ExitCode.OK
 
 
 def _lines(planned: Sequence[Planned]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from pydatatask_core.pipeline.opening import stores_of
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.task.base import Again, Ended, RunTask, Task
 
@@ -37,8 +38,11 @@ async def launch_job(
     The pipeline's settings are changed as given.
 
     :raises JobIdError: if it is no valid job id.
-    :raises StoreUnavailableError: if whether it is ready cannot be told.
+    :raises StoreUnavailableError: if whether it is ready cannot be told, or a store of the task does not answer.
     """
+    unreachable = await pipeline.settled()
+    for location in sorted(stores_of(task) & unreachable.keys()):
+        raise unreachable[location]
     if not force:
         verdict = await explain(pipeline, task, job)
         if verdict.errors:

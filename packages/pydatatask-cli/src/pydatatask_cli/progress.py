@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from attrs import frozen
 from pydatatask_core.pipeline.controller import Controller, TaskProgress
-from pydatatask_core.pipeline.events import Event, Finished, Retrying
+from pydatatask_core.pipeline.events import Event, Finished, Retrying, StoreBack
 from pydatatask_core.task.base import Task
 from pydatatask_core.task.record import RunRecord
 
@@ -73,6 +73,9 @@ class Progress:
         elif kind is Retrying:
             assert isinstance(event, Retrying)
             self._tell_retry(event)
+        elif kind is StoreBack:
+            assert isinstance(event, StoreBack)
+            output.narrate(f"{event.location} answers again.")
 
     def rows(self) -> list[TaskRow]:
         """Tell how far each task is; nothing before the run has begun."""

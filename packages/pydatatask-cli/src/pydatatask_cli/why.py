@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 from pydatatask_core.job import check_job
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.repository.combining import keys_of
@@ -14,6 +14,7 @@ from pydatatask_core.repository.together import together
 from pydatatask_core.task.base import Task
 from typing_extensions import override
 
+from .exits import lines_of
 from .judge import Condition, Judge, Keys, Verdict
 from .names import NamedLink, links_in_order
 from .records import AT_ONCE
@@ -38,10 +39,13 @@ class Groups:
 
     task: str
     groups: tuple[Group, ...]
+    errors: Mapping[str, Exception] = field(factory=dict, eq=False)
+    """Why repositories cannot be asked, by location. Jobs that only they hold are in no group."""
 
     def data(self) -> dict[str, Any]:
         """Give the groups for a JSON document."""
-        return asdict(self)
+        errors = {place: "; ".join(lines_of(error)) for place, error in self.errors.items()}
+        return {"task": self.task, "groups": [asdict(group) for group in self.groups], "errors": errors}
 
 
 class _Asked(Keys):
@@ -55,12 +59,15 @@ class _Asked(Keys):
 class _Listed(Keys):
     """Knows from one listing of each repository."""
 
-    def __init__(self, held: Mapping[str, Set[str]]) -> None:
+    def __init__(self, held: Mapping[str, Set[str] | Exception]) -> None:
         self.held = held
 
     @override
     async def holds(self, repo: Repository, job: str) -> bool:
-        return job in self.held[repo.location]
+        held = self.held[repo.location]
+        if isinstance(held, Exception):
+            raise held
+        return job in held
 
 
 async def explain(pipeline: Pipeline, task: Task, job: str) -> Verdict:
@@ -74,19 +81,28 @@ async def explain(pipeline: Pipeline, task: Task, job: str) -> Verdict:
 async def explain_all(pipeline: Pipeline, task: Task, examples: int = 3) -> Groups:
     """Group the jobs of a task's inputs by what keeps them from starting. Lists each repository once.
 
-    :raises StoreUnavailableError: if one of them cannot be asked.
+    One that cannot be asked does not hide the others.
     """
     conditional = [link for link in links_in_order(task, True) if _decides(link)]
     repos = {link.repo.location: link.repo for link in conditional}
     own = task.ready if task.has_own_rule else None
     if own is not None:
         repos[own.location] = own
-    held = dict(zip(repos, await together(keys_of, list(repos.values()), AT_ONCE), strict=True))
+    held = dict(zip(repos, await together(_keys_or_error, list(repos.values()), AT_ONCE), strict=True))
     sources = [link.repo for link in conditional if link.link.required_for_start or link.link.is_input]
-    jobs = set[str]().union(*(held[repo.location] for repo in [*sources, *([own] if own is not None else [])]))
+    holding = (held[repo.location] for repo in [*sources, *([own] if own is not None else [])])
+    jobs = set[str]().union(*(keys for keys in holding if not isinstance(keys, Exception)))
     judge = Judge(pipeline.graph, task, _Listed(held), details=False)
     verdicts = await together(judge.verdict, sorted(jobs), AT_ONCE)
-    return Groups(task.name, tuple(_grouped(verdicts, examples)))
+    errors = {place: keys for place, keys in held.items() if isinstance(keys, Exception)}
+    return Groups(task.name, tuple(_grouped(verdicts, examples)), errors)
+
+
+async def _keys_or_error(repo: Repository) -> Set[str] | Exception:
+    try:
+        return await keys_of(repo)
+    except Exception as error:  # noqa: BLE001  # shown; the others are listed all the same
+        return error
 
 
 def _decides(link: NamedLink) -> bool:

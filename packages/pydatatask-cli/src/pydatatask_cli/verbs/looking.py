@@ -105,8 +105,11 @@ def why(invocation: Invocation, task: str, job: str | None, as_json: bool) -> Ex
             output.document(groups.data())
         else:
             output.lines(group_lines(groups))
-        if not groups.groups:
+        if not groups.groups and not groups.errors:
             output.narrate(f"No input of {task} holds a job.")
+        narrate_errors(groups.errors)
+        if groups.errors:
+            return exit_code(ExceptionGroup("", list(groups.errors.values())))
         return ExitCode.OK if groups.groups else ExitCode.NOTHING
 
     return invocation.run(all_jobs() if job is None else one(job))

@@ -50,6 +50,8 @@ def validate(invocation: Invocation, deep: bool, as_json: bool) -> ExitCode:
 
     async def checking() -> list[Finding]:
         async with pipeline:
+            if unreachable := await pipeline.settled():
+                raise ExceptionGroup("stores do not answer", list(unreachable.values()))
             return await deep_findings(pipeline) if deep else []
 
     try:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 
 from attrs import define
 
 from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
 from ..task.base import Again, Dropped, Ended, RunTask, Task, success_filter
-from .events import Event, Observer, RoundDone
+from .events import Event, Observer, RoundDone, StoreBack
 from .feed import Feed, Polling
 from .guests import Guest
 from .inquiry import Inquiry, Questions
 from .lane import Lane, Turn
+from .opening import Opening, stores_of
 from .queues import JobQueue, queue_for
 from .quota_lane import QuotaLane
 from .readiness import Readiness
@@ -60,10 +61,13 @@ class Controller:
         polling: Polling | None = None,
         fail_fast: bool = False,
         patience: float = 30.0,
+        unopened: MutableMapping[str, Opening] | None = None,
     ) -> None:
         """:param priority: of a task's name and a job; ready jobs of a higher one start first.
         :param fail_fast: start nothing more after the first failure.
         :param patience: seconds to wait for an unreachable store when nothing else is left to do.
+        :param unopened: stores, by location, that do not answer yet. Their tasks start nothing until they are open;
+            those that come to be open are taken out.
         """
         self._observers = list(observers)
         self._fail_fast = fail_fast
@@ -71,6 +75,9 @@ class Controller:
         self._checks: set[asyncio.Task[None]] = set()
         self._looks_due: set[Feed] = set()
         self._patience = patience
+        self._unopened = {} if unopened is None else unopened
+        self._admitting = 0
+        """Stores that are open and were not listed yet."""
         self._launch_once = False
         self._guest_rounds = 0
         self.stopping = False
@@ -78,31 +85,34 @@ class Controller:
         queues = [_queue(task, priority) for task in tasks]
         questions = Questions()
         self.readiness = Readiness({task.name: task.ready.expression for task in tasks}, queues, questions)
-        polling = polling or Polling()
-        self.feeds = [
-            Feed(self.readiness, number, polling, self._emit, self._changed.set)
-            for number in range(len(self.readiness.leaves))
-        ]
+        self.feeds = list(self._make_feeds(polling or Polling()))
         self._inquiry = Inquiry(self.readiness, questions, self._emit, self._changed.set)
         self.lanes: list[Lane] = []
         self.guests: list[Guest] = []
         self._asks: dict[str, Ask | None] = {}
         self._outputs: dict[str, list[Feed]] = {}
         self._unannounced: dict[str, set[Feed]] = {}
+        self._lacking: dict[str, set[str]] = {}
+        """The stores that tasks wait for, by the task's name."""
+        self._adopted: list[tuple[Lane, str]] = []
         turn = Turn()
         for number, (task, queue) in enumerate(zip(tasks, queues, strict=True)):
-            self._outputs[task.name] = self._feeds_of(task)
-            self._unannounced[task.name] = self._unannounced_by(task)
-            if isinstance(task, RunTask):
-                emit = self._emit if self._observers else None
-                common = (task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
-                manager = task.resource_manager
-                lane = Lane(*common) if manager is None else QuotaLane(manager, *common)
-                lane.held = task.disabled
-                self.lanes.append(lane)
-                self._asks[task.name] = self._success_ask(task)
-            else:
-                self.guests.append(Guest(task, number, self.readiness, queue, self._emit, self._refresh))
+            self._take_on(number, task, queue, turn)
+
+    def _take_on(self, number: int, task: Task, queue: JobQueue, turn: Turn) -> None:
+        self._outputs[task.name] = self._feeds_of(task)
+        self._unannounced[task.name] = self._unannounced_by(task)
+        self._lacking[task.name] = stores_of(task) & self._unopened.keys() if self._unopened else set()
+        if isinstance(task, RunTask):
+            emit = self._emit if self._observers else None
+            common = (task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
+            manager = task.resource_manager
+            lane = Lane(*common) if manager is None else QuotaLane(manager, *common)
+            lane.held = task.disabled or bool(self._lacking[task.name])
+            self.lanes.append(lane)
+            self._asks[task.name] = self._success_ask(task)
+        else:
+            self.guests.append(Guest(task, number, self.readiness, queue, self._emit, self._refresh))
 
     def progress(self) -> list[TaskProgress]:
         """Tell what each task has done so far."""
@@ -138,7 +148,8 @@ class Controller:
 
     def unreachable(self) -> list[Exception]:
         """Give the stores that cannot be asked now, each by its error."""
-        errors = [feed.error for feed in self.feeds if feed.error is not None]
+        errors = [opening.error for opening in self._unopened.values()]
+        errors += [feed.error for feed in self.feeds if feed.error is not None]
         return errors if self._inquiry.obstacle is None else [*errors, self._inquiry.obstacle]
 
     def stop(self) -> None:
@@ -162,6 +173,9 @@ class Controller:
         """
         self._launch_once = launch_once
         background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
+        background += [
+            asyncio.ensure_future(opening.follow(self._emit, self._admit)) for opening in self._unopened.values()
+        ]
         try:
             await self._learn(to_the_end=launch_once)
             await self._adopt()
@@ -178,16 +192,17 @@ class Controller:
     async def look(self) -> None:
         """Learn which jobs are ready, and start nothing. Readiness keeps what was learnt.
 
-        :raises StoreUnavailableError: if a store cannot be asked.
+        :raises StoreUnavailableError: if what decides whether jobs are ready cannot be asked. A store that cannot be
+            listed is told by :meth:`unreachable`.
         """
-        background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
         try:
+            await asyncio.gather(*(feed.list_once() for feed in self.feeds))
             await self._learn(to_the_end=True)
         finally:
-            unreachable = self.unreachable()
-            await self._close(background)
-        if unreachable:
-            raise unreachable[0]
+            obstacle = self._inquiry.obstacle
+            await self._close([])
+        if obstacle is not None:
+            raise obstacle
 
     async def _learn(self, to_the_end: bool) -> None:
         """List every store, and answer what must be asked, ``to_the_end`` or as it goes."""
@@ -197,6 +212,34 @@ class Controller:
         self._inquiry.open()
         while to_the_end and self._inquiry.busy:
             await self._sleep()
+
+    async def _admit(self, opening: Opening) -> None:
+        """A store is open now: learn what it holds, then let its tasks start."""
+        del self._unopened[opening.location]
+        self._emit(StoreBack(opening.location))
+        self._admitting += 1
+        for feed in self.feeds:
+            if feed.location == opening.location:
+                feed.admit()
+                await feed.wait_settled()
+        for name, lacking in self._lacking.items():
+            if opening.location in lacking:
+                lacking.discard(opening.location)
+                if not lacking:
+                    self._thaw(name)
+        self._admitting -= 1
+        self._changed.set()
+
+    def _thaw(self, name: str) -> None:
+        """Let a task start jobs, now that all its stores are open."""
+        for lane in self.lanes:
+            if lane.task.name == name and not lane.task.disabled and not self.stopping:
+                lane.held = False
+                for adopted, job in self._adopted:
+                    if adopted is lane:
+                        # A held lane keeps no retries.
+                        self.readiness.recheck(self.readiness.tasks.index(name), job)
+                lane.open(only_now_ready=self._launch_once)
 
     async def _until_done(self, forever: bool) -> None:
         patience = asyncio.get_running_loop().time() + self._patience
@@ -234,9 +277,11 @@ class Controller:
         return bool(
             any(lane.busy for lane in self.lanes)
             or self._checks
+            or self._admitting
+            or any(opening.attempt is not None for opening in self._unopened.values())
             or (not self.stopping and self._inquiry.busy)
             or any(guest.busy for guest in self.guests)
-            or (self._guests_launch and any(guest.has_more for guest in self.guests))
+            or any(self._may_launch(guest) and guest.has_more for guest in self.guests)
         )
 
     async def _found_more(self) -> bool:
@@ -245,9 +290,10 @@ class Controller:
         await asyncio.gather(*(feed.look() for feed in due))
         return bool(due)
 
-    @property
-    def _guests_launch(self) -> bool:
-        return not self.stopping and not (self._launch_once and self._guest_rounds)
+    def _may_launch(self, guest: Guest) -> bool:
+        return (
+            not self.stopping and not (self._launch_once and self._guest_rounds) and not self._lacking[guest.task.name]
+        )
 
     def _raise_crash(self) -> None:
         for lane in self.lanes:
@@ -291,7 +337,7 @@ class Controller:
     async def _tend_guests(self) -> None:
         while True:
             for guest in self.guests:
-                await guest.round(launch=self._guests_launch)
+                await guest.round(launch=self._may_launch(guest))
             self._guest_rounds += 1
             self._changed.set()
             await asyncio.sleep(GUEST_ROUND)
@@ -300,6 +346,7 @@ class Controller:
         for lane in self.lanes:
             for job in await lane.task.live_jobs():
                 lane.adopt(job)
+                self._adopted.append((lane, job))
 
     async def _close(self, background: Sequence[asyncio.Task[None]]) -> None:
         for task in background:
@@ -310,6 +357,13 @@ class Controller:
         for check in self._checks:
             check.cancel()
         await asyncio.gather(*background, *self._checks, return_exceptions=True)
+
+    def _make_feeds(self, polling: Polling) -> Iterator[Feed]:
+        for number in range(len(self.readiness.leaves)):
+            feed = Feed(self.readiness, number, polling, self._emit, self._changed.set)
+            if feed.location in self._unopened:
+                feed.hold_back()
+            yield feed
 
     def _feeds_of(self, task: Task) -> list[Feed]:
         """Give the stores that a run of the task may fill, unless all their changes are announced."""

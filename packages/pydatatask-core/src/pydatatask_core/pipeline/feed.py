@@ -59,6 +59,8 @@ class Feed:
         self._emit = emit
         self._wake = wake
         self._settled = asyncio.Event()
+        self._admitted = asyncio.Event()
+        self._admitted.set()
         self._poke = asyncio.Event()
         self._changes = 0
         self._took = 0.0
@@ -73,16 +75,36 @@ class Feed:
         """Wait until the store was listed, or found to be unreachable."""
         await self._settled.wait()
 
+    def hold_back(self) -> None:
+        """Ask the store nothing until it is admitted: it is not open, so what it holds cannot be told."""
+        self._admitted.clear()
+        self._settled.set()
+
+    def admit(self) -> None:
+        """The store is open: begin to follow it."""
+        self._settled.clear()
+        self._admitted.set()
+
     async def look(self) -> None:
         """List the store now, and wait until that is done or the store is found to be unreachable."""
-        if self.error is None and self.repo.change_source is not ChangeSource.LOCAL:
+        told = self.error is None and self._admitted.is_set()
+        if told and self.repo.change_source is not ChangeSource.LOCAL:
             self._settled.clear()
             self._poke.set()
             await self._settled.wait()
 
+    async def list_once(self) -> None:
+        """List the store, and do not follow it. Afterwards it is settled: listed, or found to be unreachable."""
+        try:
+            await self._list()
+        except Exception as error:  # noqa: BLE001  # told, and the other stores are listed all the same
+            self.error = error
+            self._settled.set()
+
     async def run(self) -> None:
         """Follow the store until cancelled. What it announces in this process is told at once."""
         with self.repo.changes.listening(self._apply):
+            await self._admitted.wait()
             delay = 1.0
             while True:
                 try:

@@ -22,6 +22,7 @@ from .feed import Polling
 from .graph import Graph
 from .lease import Lease
 from .lock import FileLock, PipelineLock
+from .opening import Opening, give_up, open_all
 from .quota import ResourceManager
 
 __all__ = ["Pipeline"]
@@ -64,6 +65,7 @@ class Pipeline:
         self.controller: Controller | None = None
         """The controller of the run that is going on, if one is."""
         self._open = False
+        self._unopened: dict[str, Opening] = {}
         self._lock = Lease(lock) if isinstance(lock, CreatingRepository) else lock
         self.script: str | None = _script_that_calls()
         """The script that this pipeline is run by, which the lock file is named after."""
@@ -95,22 +97,38 @@ class Pipeline:
     async def open(self) -> None:
         """Open the session, check the tasks, and make what repositories need to be written to.
 
-        All or nothing: after a failure everything is closed again.
+        A store that does not answer within a few seconds is in :attr:`unreachable` afterwards; a run opens it as soon
+        as it answers. After a failure everything is closed again.
 
         :raises ConfigurationError: if a task or repository cannot work as it was made.
-        :raises StoreUnavailableError: if a store cannot be reached.
+        :raises StoreUnavailableError: if a store refuses us: our credentials, or the request.
         """
         self.check()
         await self.session.open()
         try:
-            failures = await asyncio.gather(
-                *(repo.validate() for repo in self.repositories().values()), return_exceptions=True
-            )
-            _raise(failures)
+            self._unopened, wrong = await open_all(self.repositories())
+            _raise(wrong)
         except BaseException:
+            await self._forget_unopened()
             await self.session.close()
             raise
         self._open = True
+
+    @property
+    def unreachable(self) -> Mapping[str, Exception]:
+        """Why stores could not be opened yet, by location."""
+        return {location: opening.error for location, opening in self._unopened.items()}
+
+    async def settled(self) -> Mapping[str, Exception]:
+        """Wait until each store is open or was found to be unreachable, and give :attr:`unreachable`."""
+        for location, opening in list(self._unopened.items()):
+            if await opening.settle():
+                del self._unopened[location]
+        return self.unreachable
+
+    async def _forget_unopened(self) -> None:
+        unopened, self._unopened = self._unopened, {}
+        await give_up(opening.attempt for opening in unopened.values() if opening.attempt is not None)
 
     def check(self) -> None:
         """Check the tasks without touching any store.
@@ -135,6 +153,7 @@ class Pipeline:
         if not self._open:
             return
         self._open = False
+        await self._forget_unopened()
         failures: list[BaseException | None] = list(
             await asyncio.gather(
                 *(task.closed() for task in self.tasks.values() if isinstance(task, RunTask)), return_exceptions=True
@@ -205,6 +224,7 @@ class Pipeline:
             observers=observers,
             polling=self.polling,
             fail_fast=fail_fast,
+            unopened=self._unopened,
         )
 
     async def run(

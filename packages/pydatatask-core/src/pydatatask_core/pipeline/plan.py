@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
@@ -13,7 +13,7 @@ from .lane import Lane
 from .pipeline import Pipeline
 from .quota import ResourceManager, Resources
 
-__all__ = ["Planned", "plan"]
+__all__ = ["Plan", "Planned", "plan"]
 
 
 @frozen
@@ -30,15 +30,22 @@ class Planned:
     """The tasks that could start on the same job, were it to succeed."""
 
 
-async def plan(pipeline: Pipeline) -> list[Planned]:
-    """Tell what a run would start now, and why. The pipeline's session must be open; nothing is written.
+@frozen
+class Plan:
+    """What a run would do now, as far as it can be told."""
 
-    :raises StoreUnavailableError: if a store cannot be asked.
-    """
+    jobs: tuple[Planned, ...]
+    unreachable: Mapping[str, Exception]
+    """Why stores cannot be asked, by location. What depends on them is not among the jobs."""
+
+
+async def plan(pipeline: Pipeline) -> Plan:
+    """Tell what a run would start now, and why. The pipeline's session must be open; nothing is written."""
     controller = Controller(list(pipeline.tasks.values()), priority=pipeline.priority)
     await controller.look()
     used: dict[ResourceManager, Resources] = {}
-    return [planned for lane in controller.lanes for planned in _of_lane(controller, lane, used)]
+    planned = tuple(one for lane in controller.lanes for one in _of_lane(controller, lane, used))
+    return Plan(planned, {feed.location: feed.error for feed in controller.feeds if feed.error is not None})
 
 
 def _of_lane(controller: Controller, lane: Lane, used: dict[ResourceManager, Resources]) -> Iterator[Planned]:
