@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from attrs import frozen
+
 from ..clock import elapsed
 from ..errors import PydatataskError, StoreUnavailableError
 from ..task.base import Again, Dropped, Ended, RunTask, cancelled_from_outside
@@ -17,7 +19,7 @@ from .events import Event, Finished, Launched, LaunchFailed, Retrying
 from .queues import JobQueue
 from .readiness import Readiness
 
-__all__ = ["Lane", "Turn"]
+__all__ = ["Lane", "Turn", "Wait"]
 
 _log = logging.getLogger("pydatatask.pipeline")
 
@@ -46,6 +48,16 @@ class Turn:
         self._ends = elapsed() + TURN
 
 
+@frozen
+class Wait:
+    """Why a job waits for its next attempt."""
+
+    attempt: int | None
+    """The number of the one that failed; None if it was not an attempt: a store or site was not available."""
+    cause: str
+    error: str | None
+
+
 class Lane:
     """Starts a task on its ready jobs, and follows each run to its end."""
 
@@ -66,9 +78,14 @@ class Lane:
         :param idle: called when the last worker has gone.
         """
         self.task = task
-        self.running: set[str] = set()
+        self.running: dict[str, float] = {}
+        """Live jobs, and when each began, by :func:`~pydatatask_core.clock.elapsed`."""
         self.waiting: dict[str, asyncio.TimerHandle] = {}
         """Jobs whose next attempt is due later."""
+        self.waits: dict[str, Wait] = {}
+        """What each of these waits after."""
+        self.not_before: dict[str, tuple[float, Wait]] = {}
+        """Jobs whose next attempt an earlier controller planned for later, by the loop's time."""
         self.set_aside: dict[str, Exception] = {}
         """Jobs that could not be started, and are not tried again by this controller."""
         self.only: set[str] | None = None
@@ -121,6 +138,7 @@ class Lane:
         for timer in self.waiting.values():
             timer.cancel()
         self.waiting.clear()
+        self.waits.clear()
 
     async def cancel(self) -> None:
         """Cancel what runs in this process, and wait until it has ended."""
@@ -133,7 +151,7 @@ class Lane:
 
     def adopt(self, job: str) -> None:
         """Follow a run that an earlier controller left."""
-        self.running.add(job)
+        self.running[job] = elapsed()
         self._hire(job)
 
     def _hire(self, adopted: str | None = None) -> None:
@@ -181,12 +199,14 @@ class Lane:
             if job in self.running:
                 self._again.add(job)
             elif self._may_start(job):
-                self.running.add(job)
+                self.running[job] = elapsed()
                 return job
         return None
 
     def _may_start(self, job: str) -> bool:
         if job in self.waiting or job in self.set_aside or not self._readiness.is_ready(self._number, job):
+            return False
+        if self.not_before and self._is_too_early(job):
             return False
         if self.only is None:
             return True
@@ -194,6 +214,15 @@ class Lane:
             self.only.discard(job)
             return True
         return False
+
+    def _is_too_early(self, job: str) -> bool:
+        """Have a job wait whose next attempt an earlier controller planned for later."""
+        time, wait = self.not_before.pop(job, (0.0, None))
+        delay = time - asyncio.get_running_loop().time()
+        if wait is None or delay <= 0 or (self.only is not None and job not in self.only):
+            return False
+        self._wait(job, delay, wait)
+        return True
 
     async def _run(self, job: str) -> None:
         if not self.task.may_begin():
@@ -219,7 +248,7 @@ class Lane:
             self._end(job, end)
 
     def _leave(self, job: str) -> None:
-        self.running.discard(job)
+        self.running.pop(job, None)
 
     def _end(self, job: str, end: Ended | Again | Dropped) -> None:
         self._troubles.pop(job, None)
@@ -236,17 +265,19 @@ class Lane:
         elif isinstance(end, Again):
             if self._emit is not None:
                 self._emit(Retrying(self.task.name, job, end.record, end.delay))
-            self._wait(job, end.delay)
+            self._wait(job, end.delay, Wait(end.record.attempt, str(end.record.cause), end.record.exception))
         else:
             self._readiness.recheck(self._number, job)
         self._again.discard(job)
 
-    def _wait(self, job: str, delay: float) -> None:
+    def _wait(self, job: str, delay: float, wait: Wait) -> None:
         if not self.held:
+            self.waits[job] = wait
             self.waiting[job] = asyncio.get_running_loop().call_later(delay, self._resume, job)
 
     def _resume(self, job: str) -> None:
         del self.waiting[job]
+        del self.waits[job]
         if self.only is not None:
             self.only.add(job)
         self._readiness.recheck(self._number, job)
@@ -258,7 +289,7 @@ class Lane:
         if isinstance(error, StoreUnavailableError):
             self._troubles[job] = times = self._troubles.get(job, 0) + 1
             delay = min(2.0 ** min(times - 1, 10), 60.0)
-            self._wait(job, delay)
+            self._wait(job, delay, Wait(None, "unavailable", str(error)))
         else:
             self.set_aside[job] = error
         _log.error("Task %s could not be run on job %s: %s", self.task.name, job, error, exc_info=delay is None)

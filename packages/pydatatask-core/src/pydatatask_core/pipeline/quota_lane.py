@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from ..clock import elapsed
 from ..errors import ConfigurationError
 from .events import LaunchFailed, Waiting
 from .lane import Lane
@@ -69,7 +70,7 @@ class QuotaLane(Lane):
         while blocked and len(self.running) < self._most:
             job = blocked.popleft()
             if job not in self.running and self._may_start(job):
-                self.running.add(job)
+                self.running[job] = elapsed()
                 return job
         if not blocked:
             self._blocked.pop(cost, None)
@@ -80,7 +81,7 @@ class QuotaLane(Lane):
         request = self._request(job)
         never = self._manager.can_never_fit(request.cost)
         if never is not None:
-            self.running.discard(job)
+            self.running.pop(job, None)
             self._refuse(job, never, request.cost)
             return False
         if request.cost not in self._wanted:
@@ -92,7 +93,7 @@ class QuotaLane(Lane):
             self._look_again_in_time()
             if self._emit is not None:
                 self._emit(Waiting(self.task.name, job, lacking))
-        self.running.discard(job)
+        self.running.pop(job, None)
         if self.only is not None:
             self.only.add(job)
         if request.cost not in self._blocked:
