@@ -43,6 +43,8 @@ BREACHES = [
         "pydatatask_repos_s3",
     ),
     ("The filesystem repositories import the core and their SDK", "pydatatask_repos_filesystem", "aiobotocore"),
+    ("The MongoDB repositories import the core and their SDK", "pydatatask_repos_mongodb", "pydatatask_repos_s3"),
+    ("The MongoDB repositories import the core and their SDK", "pydatatask_repos_mongodb", "motor"),
     ("The S3 repositories import the core and their SDK", "pydatatask_repos_s3", "pydatatask_cli"),
     ("The S3 repositories import the core and their SDK", "pydatatask_repos_s3", "boto3"),
     (

@@ -12,9 +12,15 @@ import pydatatask
 import pytest
 from pydatatask import _exports
 
-MEMBERS = ["pydatatask_cli", "pydatatask_core", "pydatatask_repos_filesystem", "pydatatask_repos_s3"]
+MEMBERS = [
+    "pydatatask_cli",
+    "pydatatask_core",
+    "pydatatask_repos_filesystem",
+    "pydatatask_repos_mongodb",
+    "pydatatask_repos_s3",
+]
 
-HEAVY = {"aiobotocore", "asyncssh", "click", "jinja2", "kubernetes_asyncio", "motor", "rich", "yaml"}
+HEAVY = {"aiobotocore", "asyncssh", "click", "jinja2", "kubernetes_asyncio", "motor", "pymongo", "rich", "yaml"}
 
 
 def typed_face() -> dict[str, str]:
@@ -79,7 +85,7 @@ def test_import_loads_no_member_and_nothing_heavy() -> None:
 def test_a_name_of_the_core_loads_no_backend() -> None:
     loaded = {name.split(".")[0] for name in loaded_after("from pydatatask import Session")}
     assert "pydatatask_core" in loaded
-    assert not loaded & {"aiobotocore", "click", "rich", "pydatatask_cli", "pydatatask_repos_s3"}
+    assert not loaded & {"aiobotocore", "click", "pymongo", "rich", "pydatatask_cli", "pydatatask_repos_s3"}
 
 
 def test_a_missing_member_is_named_with_what_to_install() -> None:

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         JsonMetadataFileRepository as JsonMetadataFileRepository,
         YamlMetadataFileRepository as YamlMetadataFileRepository,
     )
+    from pydatatask_repos_mongodb import MongoMetadataRepository as MongoMetadataRepository
     from pydatatask_repos_s3 import (
         JsonMetadataS3Repository as JsonMetadataS3Repository,
         S3BucketInfo as S3BucketInfo,

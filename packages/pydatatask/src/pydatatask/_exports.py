@@ -37,6 +37,7 @@ HOME = {
     "MapRepository": "pydatatask_core",
     "MetadataRepository": "pydatatask_core",
     "MissingJobError": "pydatatask_core",
+    "MongoMetadataRepository": "pydatatask_repos_mongodb",
     "Pipeline": "pydatatask_core",
     "Polling": "pydatatask_core",
     "PydatataskError": "pydatatask_core",

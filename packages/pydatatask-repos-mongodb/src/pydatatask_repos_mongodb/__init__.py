@@ -1,0 +1,5 @@
+"""Repositories in MongoDB."""
+
+from .repository import MongoMetadataRepository
+
+__all__ = ["MongoMetadataRepository"]

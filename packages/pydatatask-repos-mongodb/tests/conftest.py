@@ -1,0 +1,72 @@
+"""One server for all tests, a database for each. No test here may block the event loop from our code."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydatatask_core.testing.blocking import Allowances, no_blocking
+from pymongo import AsyncMongoClient, MongoClient
+
+# The modules beside the tests are no package, because the tests of all members are collected together.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mongo import DRIVERS, Driver, RawCollection, collection, server_url
+from pydatatask_repos_mongodb import MongoMetadataRepository
+from pydatatask_repos_mongodb.api import Collection
+
+__all__ = ["driver", "live", "may_block", "name", "no_blocking", "raw", "repo", "url"]
+
+_numbers = itertools.count()
+PREFIX = f"pydatatask-test-{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def may_block() -> Allowances:
+    """The driver looks at this machine when it first connects."""
+    return {"pymongo/asynchronous/topology.py": ("open",)}
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    url = server_url()
+    yield url
+    with MongoClient[dict[str, Any]](url) as client:
+        for name in client.list_database_names():
+            if name.startswith(PREFIX):
+                client.drop_database(name)
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of a fresh database."""
+    return f"{PREFIX}-{next(_numbers)}"
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    chosen: Driver = request.param
+    return chosen
+
+
+@pytest.fixture
+async def raw(url: str, name: str) -> AsyncIterator[RawCollection]:
+    """The back door: the collection by a client of its own."""
+    async with AsyncMongoClient[dict[str, Any]](url) as client:
+        yield client[name]["jobs"]
+
+
+@pytest.fixture
+async def live(driver: Driver, url: str, name: str) -> AsyncIterator[Collection]:
+    async with collection(driver, url, name) as found:
+        yield found
+
+
+@pytest.fixture
+def repo(live: Collection) -> MongoMetadataRepository:
+    return MongoMetadataRepository(lambda: live)

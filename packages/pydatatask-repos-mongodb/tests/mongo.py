@@ -1,0 +1,63 @@
+"""The server that the tests talk to, and clients of it by both drivers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from urllib.parse import quote_plus
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pydatatask_core.testing.services import service_setting
+from pydatatask_repos_mongodb.api import Collection, Database
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.uri_parser import parse_uri
+
+Driver = Literal["pymongo", "motor"]
+DRIVERS: tuple[Driver, ...] = ("pymongo", "motor")
+
+RawCollection = AsyncCollection[dict[str, Any]]
+
+
+def server_url() -> str:
+    return service_setting(
+        "PYDATATASK_TEST_MONGO_URL", "the URL of a MongoDB server on which databases may be made and dropped"
+    )
+
+
+def server_address() -> tuple[str, int]:
+    ((host, port), *_) = parse_uri(server_url())["nodelist"]
+    assert port is not None
+    return host, port
+
+
+def url_of(host: str, port: int, **changed: str) -> str:
+    """The server's URL with another address, and with another user or password if these are given."""
+    parsed = parse_uri(server_url())
+    user = changed.get("user", parsed["username"])
+    password = changed.get("password", parsed["password"])
+    credentials = f"{quote_plus(user)}:{quote_plus(password)}@" if user else ""
+    return f"mongodb://{credentials}{host}:{port}/?directConnection=true&authSource=admin"
+
+
+@asynccontextmanager
+async def database(driver: Driver, url: str, name: str, **options: Any) -> AsyncIterator[Database]:
+    """A database of a fresh client, which is closed at the end."""
+    if driver == "motor":
+        motor: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url, **options)
+        try:
+            yield motor[name]
+        finally:
+            motor.close()
+        return
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **options)
+    async with client:
+        yield client[name]
+
+
+@asynccontextmanager
+async def collection(driver: Driver, url: str, name: str, **options: Any) -> AsyncIterator[Collection]:
+    """The collection ``jobs`` of such a database."""
+    async with database(driver, url, name, **options) as found:
+        yield found["jobs"]
