@@ -1,0 +1,1 @@
+"""Runs outside the controller: one life cycle for hosts, containers and pods."""

@@ -1,0 +1,276 @@
+"""The life cycle of a run outside the controller, the same on every site.
+
+A run goes from claim to release in steps, each of which may be repeated, and each of which says at the site how far it
+has come. So what to do next follows from what the site shows and from nothing else: the loop in :meth:`SiteTask.run`
+does not know whether it made the run or found it. Reaping goes in this order: outputs, done record, live record,
+release. A controller that dies between two of them leaves the rest to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
+from functools import partial
+from typing import Generic, TypeVar
+
+from typing_extensions import Unpack, override
+
+from ..clock import now
+from ..errors import ConflictError, SiteUnavailableError, StoreUnavailableError
+from ..repository.memory import InProcessMetadataRepository
+from ..repository.protocols import MetadataRepository, Repository
+from ..task.base import Again, Dropped, Ended, Left, RunOptions, RunTask
+from ..task.record import RunRecord
+from .observation import Observation, observation_of
+from .site import Cancellation, ExecutionSite, Phase, RunName, Sighting
+
+__all__ = ["SiteTask"]
+
+_log = logging.getLogger("pydatatask.task")
+
+Spec = TypeVar("Spec")
+
+LIVE_LINKS = frozenset({"live", "pids"})
+"""The links that say which jobs are live; a claim makes a job live, and must not inhibit its own start."""
+
+INHIBITED = 1.0
+"""Seconds to wait when a store denies a job that seemed ready: so long, at most, it takes to learn of it."""
+
+UNHEARD = 30.0
+"""Seconds after which a run that was started and has not been heard of is started again."""
+
+
+class _LeavingError(Exception):
+    """A step could not be done, and the controller is to leave."""
+
+
+class SiteTask(RunTask, Generic[Spec]):
+    """A task whose runs happen on an execution site and outlive the controller."""
+
+    def __init__(
+        self,
+        name: str,
+        done: MetadataRepository | None,
+        ready: Repository | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """:param options: see :class:`RunOptions`."""
+        super().__init__(name, done, ready, **options)
+        self._observation: Observation | None = None
+        self._found: set[str] = set()
+        """Jobs that an earlier controller left, and that were not looked into yet."""
+        self._due: set[str] = set()
+        """Jobs whose last attempt failed, and whose next one waits for its time."""
+
+    @property
+    @abstractmethod
+    def site(self) -> ExecutionSite[Spec]:
+        """The site, while the session is open."""
+
+    @abstractmethod
+    async def make(self, run: RunName) -> Spec:
+        """Make what a run is claimed with.
+
+        :raises TemplateError: naming the variable.
+        """
+
+    @abstractmethod
+    async def collect(self, sighting: Sighting, record: RunRecord) -> None:
+        """Store what a run that ended has left. May be repeated, and then stores the same."""
+
+    async def appeared(self, sighting: Sighting) -> None:
+        """A run is live: tell people, if there is a place for it. May be repeated."""
+
+    async def disappeared(self, job: str) -> None:
+        """No attempt at a job is live now."""
+
+    async def remembered(self) -> Collection[Sighting]:
+        """Give the runs that were live by what was told people. Those whose claim is gone are looked for by it."""
+        return ()
+
+    @property
+    def owner(self) -> str:
+        """What tells the runs of this pipeline from those of another with the same names: where its records go."""
+        # Records in memory do not outlive the controller, and have no place by which the next one could know them.
+        lasting = self.done is not None and not isinstance(self.done, InProcessMetadataRepository)
+        place = self.done.location if self.done is not None and lasting else "memory"
+        return hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+
+    @property
+    @override
+    def elsewhere(self) -> bool:
+        return True
+
+    @override
+    async def live_jobs(self) -> Collection[str]:
+        observation = self._observation = observation_of(self.site)
+        await observation.open()
+        for sighting in await self.remembered():
+            if observation.latest(self.name, sighting.run.job) is None:
+                observation.see(await self.site.vanished(sighting))
+        mine = [job for job in observation.jobs(self.name) if self._is_mine(observation.latest(self.name, job))]
+        self._found.update(mine)
+        return mine
+
+    def _is_mine(self, sighting: Sighting | None) -> bool:
+        return sighting is not None and sighting.owner == self.owner
+
+    @override
+    async def released(self) -> None:
+        observation, self._observation = self._observation, None
+        if observation is not None:
+            await observation.close()
+
+    @override
+    def stop(self) -> None:
+        self.leaving = True
+        if self._observation is not None:
+            for job in self._observation.jobs(self.name):
+                self._observation.wake(self.name, job)
+
+    @override
+    async def run(self, job: str) -> Ended | Again | Dropped | Left:
+        observation = self._observation
+        if observation is None:
+            raise SiteUnavailableError(f"Task {self.name} has not seen its site {self.site.host} yet.")
+        try:
+            return await self._follow(observation, job)
+        except _LeavingError:
+            return Left()
+
+    async def _follow(self, observation: Observation, job: str) -> Ended | Again | Dropped | Left:
+        """Do what the site shows is to be done next, until nothing is."""
+        while True:
+            last = observation.latest(self.name, job)
+            if last is not None and last.owner != self.owner:
+                raise self._conflict(job)
+            if last is None or (last.phase is Phase.ENDED and job in self._due):
+                if not await self._claim(observation, job, 1 if last is None else last.run.attempt + 1):
+                    return Dropped(delay=INHIBITED)
+                continue
+            if last.phase is Phase.ENDED:
+                return await self._reap(observation, job)
+            if last.phase is Phase.CLAIMED and not self.site.creating_starts:
+                if not await self._start(observation, last):
+                    return Dropped(delay=INHIBITED)
+            elif last.phase is Phase.RUNNING:
+                await self.persist("note that it runs", job, partial(self.appeared, last))
+            if self.leaving:
+                return Left()
+            await observation.change(self.name, job, last, UNHEARD if last.phase is Phase.CLAIMED else None)
+
+    def _conflict(self, job: str) -> ConflictError:
+        return ConflictError(
+            f"Cannot run task {self.name} on job {job}: {self.site.host} has a run of that app, task and job that "
+            f"another pipeline made (its done repository is another one). Give one of the two another app name."
+        )
+
+    async def _claim(self, observation: Observation, job: str, attempt: int) -> bool:
+        """Claim a run, or find that it is claimed. False if the job may no longer start."""
+        if self.site.creating_starts and await self._is_inhibited(job):
+            return False
+        run = RunName(self.name, job, attempt)
+        claimed = await self.site.claim(run, self.owner, await self.make(run))
+        if claimed is None:
+            # Somebody was faster. Nothing is there if it was released in this moment.
+            for seen in await self.site.look(self.name, job):
+                observation.see(seen)
+        else:
+            observation.see(claimed)
+        self._due.discard(job)
+        return True
+
+    async def _start(self, observation: Observation, claimed: Sighting) -> bool:
+        """Ask once more whether the job may start, and start its run; or take the claim back."""
+        job = claimed.run.job
+        if await self._is_inhibited(job):
+            await self.persist("take it back", job, lambda: self.site.cancel(claimed, "dropped"))
+            await self._let_go(observation, job)
+            return False
+        await self.persist("start it", job, lambda: self.site.start(claimed.run))
+        return True
+
+    async def _is_inhibited(self, job: str) -> bool:
+        links = [link for name, link in self.links.items() if link.inhibits_start and name not in LIVE_LINKS]
+        return any(await asyncio.gather(*(link.repo.contains(job) for link in links)))
+
+    async def _reap(self, observation: Observation, job: str) -> Ended | Again | Dropped:
+        attempts = observation.attempts(self.name, job)
+        last = attempts[-1]
+        found = job in self._found
+        self._found.discard(job)
+        if last.cancellation == "dropped" or (found and self.done is not None and await self.done.contains(job)):
+            # Taken back; or a controller died between the record and the release.
+            await self._let_go(observation, job)
+            return Dropped()
+        record = self._record(attempts)
+        delay = None if record.cause is None else self.retries.delay_after(record.cause, record.attempt)
+        if delay is not None:
+            self._due.add(job)
+            await self.persist("note that it ended", job, lambda: self.disappeared(job))
+            if found:
+                delay = max(0.0, (record.end_time + timedelta(seconds=delay) - now()).total_seconds())
+            return Again(record, delay)
+        await self.persist("store its outputs", job, lambda: self.collect(last, record))
+        await self.publish(job, record)
+        await self._let_go(observation, job)
+        return Ended(record)
+
+    async def _let_go(self, observation: Observation, job: str) -> None:
+        await self.persist("note that it ended", job, lambda: self.disappeared(job))
+        await self.persist("release it", job, lambda: self.site.release(self.name, job))
+        observation.forget(self.name, job)
+        self._due.discard(job)
+        self._found.discard(job)
+
+    async def end(self, job: str, how: Cancellation) -> bool:
+        """Ask for the end of a job's live run, whoever follows it. The controller that does so then sees it end.
+
+        :param how: ``cancelled`` has it recorded, ``dropped`` leaves no record.
+        :returns: whether there was a run that had not ended.
+        """
+        runs = [run for run in await self.site.look(self.name, job) if run.owner == self.owner]
+        if not runs or runs[-1].phase is Phase.ENDED:
+            return False
+        await self.site.cancel(runs[-1], how)
+        return True
+
+    async def persist(self, what: str, job: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Do a step of a run that exists, again and again while a store or the site is unavailable."""
+        delay = 1.0
+        while True:
+            try:
+                return await step()
+            except (StoreUnavailableError, SiteUnavailableError) as error:
+                _log.warning("%s, job %s: cannot %s yet; tried again in %.0f s: %s", self.name, job, what, delay, error)
+            if self.leaving or self._observation is None:
+                raise _LeavingError
+            await self._observation.change(self.name, job, self._observation.latest(self.name, job), delay)
+            delay = min(2 * delay, 60.0)
+
+    def _record(self, attempts: Collection[Sighting]) -> RunRecord:
+        records = [self.record_of(sighting) for sighting in attempts]
+        last = records[-1]
+        last.attempts = [record.data() for record in records[:-1]]
+        return last
+
+    def record_of(self, sighting: Sighting) -> RunRecord:
+        """Give the record of one attempt that ended."""
+        assert sighting.result is not None
+        ended = sighting.end_time or now()
+        return RunRecord(
+            result=sighting.result,
+            cause=sighting.cause,
+            return_code=sighting.return_code,
+            reason=sighting.reason,
+            attempt=sighting.run.attempt,
+            start_time=sighting.start_time or ended,
+            end_time=ended,
+            host=sighting.host,
+            node=sighting.node,
+            image=sighting.image,
+        )
