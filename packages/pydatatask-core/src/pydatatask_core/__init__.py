@@ -11,6 +11,7 @@ from .errors import (
     MissingJobError,
     PydatataskError,
     SessionClosedError,
+    SiteFullError,
     SiteUnavailableError,
     StoreCredentialsError,
     StoreFullError,
@@ -38,18 +39,25 @@ from .repository.protocols import (
     BlobRepository,
     CreatingRepository,
     MetadataRepository,
+    PathRepository,
     Repository,
     StreamRepository,
 )
+from .runs.host import HostFile, ProcessManager
+from .runs.lifecycle import SiteTask
+from .runs.site import ExecutionSite
 from .session import Resource, Session
 from .task.base import RunTask, Task
 from .task.executor import ExecutorTask
 from .task.function import FunctionTask, InProcessSyncTask
 from .task.link import Link
+from .task.live import LiveRuns
 from .task.policy import Retries
+from .task.process import STDOUT, ProcessTask
 from .task.record import RunRecord
 
 __all__ = [
+    "STDOUT",
     "Added",
     "AggregateAndRepository",
     "AggregateOrRepository",
@@ -59,8 +67,10 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CreatingRepository",
+    "ExecutionSite",
     "ExecutorTask",
     "FunctionTask",
+    "HostFile",
     "InProcessBlobRepository",
     "InProcessMetadataRepository",
     "InProcessSyncTask",
@@ -68,13 +78,17 @@ __all__ = [
     "JsonMetadataBlobRepository",
     "KeyEvent",
     "Link",
+    "LiveRuns",
     "LockHeldError",
     "MalformedValueError",
     "MapRepository",
     "MetadataRepository",
     "MissingJobError",
+    "PathRepository",
     "Pipeline",
     "Polling",
+    "ProcessManager",
+    "ProcessTask",
     "PydatataskError",
     "RelatedBlobRepository",
     "RelatedItemRepository",
@@ -91,6 +105,8 @@ __all__ = [
     "RunTask",
     "Session",
     "SessionClosedError",
+    "SiteFullError",
+    "SiteTask",
     "SiteUnavailableError",
     "StoreCredentialsError",
     "StoreFullError",

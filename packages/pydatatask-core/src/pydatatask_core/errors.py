@@ -16,6 +16,7 @@ __all__ = [
     "MissingJobError",
     "PydatataskError",
     "SessionClosedError",
+    "SiteFullError",
     "SiteUnavailableError",
     "StoreCredentialsError",
     "StoreFullError",
@@ -81,6 +82,10 @@ class StoreFullError(StoreUnavailableError):
 
 class SiteUnavailableError(PydatataskError):
     """An execution site cannot be asked now. Nothing is known about its runs."""
+
+
+class SiteFullError(SiteUnavailableError):
+    """An execution site has no room for a run. Nothing of it was made."""
 
 
 class ConflictError(PydatataskError):

@@ -36,6 +36,7 @@ __all__ = [
     "CanWatch",
     "CreatingRepository",
     "MetadataRepository",
+    "PathRepository",
     "Repository",
     "StreamRepository",
 ]
@@ -330,6 +331,25 @@ class StreamRepository(BlobRepository):
         if mode == "w":
             return TextWriter(await self.writer(job))
         raise ValueError(f"Cannot open job {job!r} in {self!r} with mode {mode!r}. Use 'r', 'rb', 'w' or 'wb'.")
+
+
+class PathRepository(Repository):
+    """A repository whose values are files or folders of this machine, so that a program here can make them."""
+
+    @property
+    @abstractmethod
+    def holds_folders(self) -> bool:
+        """Whether values are folders, and not files."""
+
+    @abstractmethod
+    async def publish(self, job: str, path: str, /) -> bool:
+        """Publish a copy of what stands at a path as the job's value, at once. What stands there stays.
+
+        After a failure nothing was published; after a cancellation either the whole value or nothing.
+
+        :returns: whether anything stands there; if not, nothing is done.
+        :raises ConfigurationError: if it is a folder where files are held, or the other way round.
+        """
 
 
 class ValidKeys:

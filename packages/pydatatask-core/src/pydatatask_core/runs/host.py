@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from attrs import evolve, frozen
 from typing_extensions import override
@@ -23,7 +23,17 @@ from ..task.record import Cause, Result
 from .shell import CANCEL, FINISH, PROBE, SCAN
 from .site import Cancellation, ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 
-__all__ = ["HostFile", "HostFiles", "HostSite", "ProcessManager", "RunLine", "claim_name", "run_path"]
+__all__ = [
+    "HostFile",
+    "HostFiles",
+    "HostSite",
+    "ProcessManager",
+    "RunLine",
+    "Supervisor",
+    "claim_name",
+    "run_path",
+    "supervisor_in",
+]
 
 
 @frozen
@@ -178,6 +188,23 @@ _ELSEWHERE = "its supervisor is in another pid namespace, so that nobody here ca
 
 def _time(hundredths: str) -> datetime | None:
     return None if hundredths == "-" else datetime.fromtimestamp(int(hundredths) / 100, UTC)
+
+
+class Supervisor(NamedTuple):
+    """A supervisor that is alive."""
+
+    path: str
+    """The folder of its run, relative to the app's."""
+    pid: int
+    ticks: int
+
+
+def supervisor_in(line: str) -> Supervisor | None:
+    """Give the supervisor that a line tells of, if it is alive and its run has not ended."""
+    words = line.split()
+    if len(words) != 13 or words[4] != "yes" or words[12] != "-":
+        return None
+    return Supervisor(words[0], int(words[5]), int(words[6]))
 
 
 class HostSite(ExecutionSite[HostFiles]):

@@ -1,0 +1,5 @@
+"""Processes on this machine."""
+
+from .manager import LocalLinuxManager
+
+__all__ = ["LocalLinuxManager"]

@@ -1,0 +1,171 @@
+"""The folder that holds the runs of an app, by plain blocking calls. They are made in worker threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydatatask_core.errors import ConfigurationError, SiteFullError, SiteUnavailableError
+
+__all__ = ["Folder"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_STANDS = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+
+
+class Folder:
+    """The folder of one app, inside a base folder that is ours alone."""
+
+    def __init__(self, base: str, app: str) -> None:
+        self.base = Path(base).absolute()
+        self.path = self.base / app
+
+    def prepare(self) -> None:
+        """Make the folder, if it is not there, and see that nobody else can touch it.
+
+        :raises ConfigurationError: if it belongs to somebody else.
+        """
+        with _explained("make the folder of runs", self.path):
+            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_owner(self.base)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            _check_owner(self.path)
+            for name in (".new", ".old"):
+                (self.path / name).mkdir(mode=0o700, exist_ok=True)
+
+    def stage(self) -> Path:
+        """Make a private folder that :meth:`settle` renames into place."""
+        staged = self.path / ".new" / secrets.token_hex(8)
+        with _explained("make a run in", self.path):
+            try:
+                staged.mkdir(mode=0o700)
+            except FileNotFoundError:
+                # Somebody took the whole folder away.
+                self.prepare()
+                staged.mkdir(mode=0o700)
+        return staged
+
+    def write(self, path: Path, content: bytes | None, executable: bool = False) -> None:
+        """Make a file, or an empty folder if there is no content, and the folders it is in."""
+        with _explained("write", path):
+            if content is None:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(path, "xb", opener=_executable if executable else _private) as file:
+                file.write(content)
+
+    def append(self, path: Path, content: bytes) -> None:
+        """Write more to a file, which is made if it is not there."""
+        with _explained("write", path), open(path, "ab", opener=_private) as file:
+            file.write(content)
+
+    def settle(self, staged: Path, name: str) -> bool:
+        """Rename a staged folder into place, unless something stands there.
+
+        :raises FileNotFoundError: if there is no folder for it to be in.
+        """
+        try:
+            staged.rename(self.path / name)
+        except FileNotFoundError:
+            if not staged.exists():
+                raise SiteUnavailableError(f"{staged} was taken away while a run was made in it.") from None
+            raise
+        except OSError as error:
+            if error.errno in _STANDS:
+                return False
+            raise _explain("rename", staged, error) from error
+        return True
+
+    def discard(self, staged: Path) -> None:
+        """Delete a staged folder, or what is left of one."""
+        _delete(staged)
+
+    def remove(self, name: str) -> None:
+        """Rename a claim away and delete it."""
+        aside = self.path / ".old" / secrets.token_hex(8)
+        with _explained("delete the run", self.path / name):
+            try:
+                (self.path / name).rename(aside)
+            except FileNotFoundError:
+                return
+            _delete(aside)
+
+    def sweep(self) -> None:
+        """Delete what interrupted stagings and removals have left.
+
+        What somebody is just staging is renamed away first, so he fails as a whole and tries again.
+        """
+        with _explained("sweep", self.path):
+            for staged in [*_entries(self.path / ".new")]:
+                try:
+                    staged.rename(self.path / ".old" / staged.name)
+                except FileNotFoundError:
+                    continue
+            for left in [*_entries(self.path / ".old")]:
+                _delete(left)
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _executable(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o700)
+
+
+def _check_owner(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{path} cannot hold runs: it is no folder of ours (owner {found.st_uid}, we are {os.geteuid()}). "
+            f"Give the manager another local_path."
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        path.chmod(0o700)
+
+
+def _delete(path: Path) -> None:
+    shutil.rmtree(path, onerror=_insist)
+
+
+def _insist(function: Any, path: str, info: Any) -> None:
+    """A job may have left folders that even their owner may not change."""
+    error = info[1]
+    if isinstance(error, FileNotFoundError):
+        return
+    if not isinstance(error, PermissionError):
+        raise error
+    Path(path).parent.chmod(0o700)
+    if Path(path).is_dir() and not Path(path).is_symlink():
+        Path(path).chmod(0o700)
+        shutil.rmtree(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(doing: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _explain(doing, path, error) from error
+
+
+def _explain(doing: str, path: Path, error: OSError) -> SiteUnavailableError:
+    kind = SiteFullError if error.errno in _FULL else SiteUnavailableError
+    return kind(f"Cannot {doing} {path}: {error.strerror}.")
