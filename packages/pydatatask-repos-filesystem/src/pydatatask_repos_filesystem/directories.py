@@ -8,16 +8,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pydatatask_core.job import check_job
+from pydatatask_core.repository.protocols import PathRepository
 from typing_extensions import override
 
 from .base import FolderRepository
 from .exchange import exchange
+from .taking import publish_copy
 from .tree import Stage, delete_tree, make_directory
 
 __all__ = ["DirectoryRepository"]
 
 
-class DirectoryRepository(FolderRepository):
+class DirectoryRepository(FolderRepository, PathRepository):
     """Each job is a directory in the folder ``basedir``, named by the job id and ``extension``.
 
     :meth:`stage` publishes a directory whole. A directory leaves by a rename too, before it is deleted.
@@ -84,6 +86,18 @@ class DirectoryRepository(FolderRepository):
         """
         check_job(job)
         await self._errands.publish(job, lambda: make_directory(self._folder, job))
+
+    @property
+    @override
+    def holds_folders(self) -> bool:
+        return True
+
+    @override
+    async def publish(self, job: str, path: str, /) -> bool:
+        check_job(job)
+        return await self._errands.create(
+            job, lambda: publish_copy(self._folder, job, path, whole_folder=True), long=True
+        )
 
     @override
     async def delete(self, job: str, /) -> None:

@@ -58,14 +58,14 @@ class Errands:
 
         self._told(await self.ask("write", job, work, announce, long=long), "written", job)
 
-    async def create(self, job: str, work: Callable[[], Change]) -> bool:
+    async def create(self, job: str, work: Callable[[], Change], *, long: bool = False) -> bool:
         """Do work that publishes a job's value if there is none, announce it if so, and tell."""
 
         def announce(change: Change) -> None:
             if change.made:
                 self._repo.changes.added(job)
 
-        change = await self.ask("write", job, work, announce)
+        change = await self.ask("write", job, work, announce, long=long)
         self._told(change, "written", job)
         return change.made
 

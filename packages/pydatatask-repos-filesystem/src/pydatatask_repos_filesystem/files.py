@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 
 from pydatatask_core.job import check_job
-from pydatatask_core.repository.protocols import StreamRepository
+from pydatatask_core.repository.protocols import PathRepository, StreamRepository
 from pydatatask_core.streams import BlobReader, BlobWriter
 from typing_extensions import override
 
 from .base import FolderRepository
 from .draft import delete_file
 from .streams import FileReader, FileWriter
+from .taking import publish_copy
 
 __all__ = ["FileRepository"]
 
 
-class FileRepository(FolderRepository, StreamRepository):
+class FileRepository(FolderRepository, PathRepository, StreamRepository):
     """Each job is a file in the folder ``basedir``, named by the job id and ``extension``.
 
     A value is written to a hidden file beside its place and renamed, so that no reader ever sees a part of it, and a
@@ -51,6 +52,18 @@ class FileRepository(FolderRepository, StreamRepository):
     async def writer(self, job: str, /) -> BlobWriter:
         """Begin a new value. Nothing is touched before a chunk is full or the writer is closed."""
         return FileWriter(self._folder, check_job(job), self._errands)
+
+    @property
+    @override
+    def holds_folders(self) -> bool:
+        return False
+
+    @override
+    async def publish(self, job: str, path: str, /) -> bool:
+        check_job(job)
+        return await self._errands.create(
+            job, lambda: publish_copy(self._folder, job, path, whole_folder=False), long=True
+        )
 
     @override
     async def delete(self, job: str, /) -> None:
