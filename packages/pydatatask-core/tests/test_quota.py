@@ -16,9 +16,13 @@ from pydatatask_core import (
     Resources,
     Session,
 )
-from pydatatask_core.pipeline.events import Event, Launched, LaunchFailed, Waiting
+from pydatatask_core.clock import now
+from pydatatask_core.pipeline.events import Event, Finished, Launched, LaunchFailed, Waiting
 from pydatatask_core.pipeline.quota import Request
+from pydatatask_core.task.base import Ended, RunOptions, RunTask
+from pydatatask_core.task.record import RunRecord
 from pydatatask_core.testing import simulate
+from typing_extensions import Unpack, override
 
 
 @pytest.mark.parametrize(
@@ -218,3 +222,119 @@ async def test_stop_forgets_what_waits() -> None:
         await controller.run()
     assert done(made) == 1
     assert manager.used == Resources()
+
+
+def test_what_was_granted_as_the_controller_was_cancelled_is_given_back() -> None:
+    async def main() -> None:
+        manager = ResourceManager(Resources(1.0, 0))
+
+        async def takes_as_long_as_the_controller_lives(job: str) -> None:
+            await asyncio.sleep(1)
+
+        tasks = [
+            InProcessSyncTask(
+                name,
+                InProcessMetadataRepository(),
+                func=takes_as_long_as_the_controller_lives,
+                resource_manager=manager,
+                job_resources=Resources(1.0),
+            )
+            for name in ("one", "other")
+        ]
+        for made in tasks:
+            made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(3)}), is_input=True)
+        pipeline = Pipeline(tasks, Session())
+        async with pipeline:
+            with pytest.raises(TimeoutError):
+                await pipeline.run(timeout=1)
+            assert manager.used == Resources()
+            await pipeline.run()
+        assert [done(made) for made in tasks] == [3, 3]
+
+    simulate(main)
+
+
+class Outside(RunTask):
+    """Runs that go on without the controller: those in ``live`` end when ``release`` is set."""
+
+    def __init__(self, name: str, live: Sequence[str], **options: Unpack[RunOptions]) -> None:
+        super().__init__(name, InProcessMetadataRepository(), **options)
+        self.live = set(live)
+        self.adopted: list[str] = []
+        self.begun: list[str] = []
+        self.release = asyncio.Event()
+
+    @override
+    async def live_jobs(self) -> Sequence[str]:
+        return sorted(self.live)
+
+    @override
+    async def run(self, job: str) -> Ended:
+        start = now()
+        if job in self.live:
+            self.adopted.append(job)
+            await self.release.wait()
+            self.live.discard(job)
+        else:
+            self.begun.append(job)
+        record = RunRecord(result="success", start_time=start, end_time=now())
+        await self.publish(job, record)
+        return Ended(record)
+
+
+async def test_live_runs_of_an_earlier_controller_are_adopted_once_and_count_against_the_quota() -> None:
+    manager = ResourceManager(Resources(3.0, 0))
+    outside = Outside("outside", ["j1", "j2"], resource_manager=manager, job_resources=Resources(1.0))
+    outside.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(6)}), is_input=True)
+    large = task("large", 1, manager, 3.0, [])
+    used: list[Resources] = []
+
+    def observe(event: Event) -> None:
+        used.append(manager.used)
+        if isinstance(event, Launched) and event.task == "large":
+            assert not outside.live, "started beside live runs that leave no room"
+        if isinstance(event, Finished) and event.job == "j5":
+            outside.release.set()
+
+    async with asyncio.timeout(20), Pipeline([large, outside], Session()) as pipeline:
+        await pipeline.run(observers=[observe])
+    assert sorted(outside.adopted) == ["j1", "j2"]
+    assert sorted(outside.begun) == ["j0", "j3", "j4", "j5"]
+    assert outside.done is not None
+    assert len([job async for job in outside.done]) == 6
+    assert done(large) == 1
+    assert max(amount.cpu for amount in used) <= 3.0
+    assert manager.used == Resources()
+
+
+async def test_adopted_runs_are_followed_though_they_exceed_a_quota_that_was_lowered() -> None:
+    manager = ResourceManager(Resources(1.0, 0))
+    outside = Outside("outside", ["j0", "j1", "j2"], resource_manager=manager, job_resources=Resources(1.0))
+    outside.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(4)}), is_input=True)
+    outside.release.set()
+    async with asyncio.timeout(20), Pipeline([outside], Session()) as pipeline:
+        await pipeline.run()
+    assert sorted(outside.adopted) == ["j0", "j1", "j2"]
+    assert outside.begun == ["j3"]
+    assert manager.used == Resources()
+
+
+async def test_no_job_holds_up_a_smaller_one_of_another_task() -> None:
+    manager = ResourceManager(Resources(4.0, 0))
+    release = asyncio.Event()
+
+    async def waits(job: str) -> None:
+        await release.wait()
+
+    first = task("first", 1, manager, 2.0, [])
+    first.func = waits
+    large = task("large", 1, manager, 4.0, [])
+    small = task("small", 50, manager, 1.0, [])
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Finished) and event.task == "small" and done(small) == 50:
+            release.set()
+
+    async with asyncio.timeout(20), Pipeline([first, large, small], Session()) as pipeline:
+        await pipeline.run(observers=[observe])
+    assert [done(made) for made in (first, large, small)] == [1, 1, 50]

@@ -148,6 +148,9 @@ class Lane:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        for job in list(self.running):
+            # Its worker had not begun.
+            self._leave(job)
 
     def adopt(self, job: str) -> None:
         """Follow a run that an earlier controller left."""
