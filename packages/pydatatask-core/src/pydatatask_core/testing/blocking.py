@@ -33,6 +33,8 @@ _BORNE: Allowances = {
     # Starting worker processes is work of the loop's thread in the standard library.
     "concurrent/futures/process.py": ("submit",),
     "concurrent/futures/thread.py": ("submit",),
+    # So is making the memory that they share, once per pool.
+    "multiprocessing/sharedctypes.py": ("_new_value",),
     # Where log records go is the user's choice.
     "logging/__init__.py": ("callHandlers",),
 }
