@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from functools import partial
 
 from attrs import define
 
@@ -180,6 +181,8 @@ class Controller:
             await self._learn(to_the_end=launch_once)
             await self._adopt()
             for lane in self.lanes:
+                ask = self._asks[lane.task.name]
+                lane.task.expect = None if ask is None else partial(self.readiness.expect, ask)
                 if not lane.held:
                     lane.open(only_now_ready=launch_once)
             if self.guests:
@@ -188,6 +191,8 @@ class Controller:
             await self._until_done(forever)
         finally:
             await self._close(background)
+            for lane in self.lanes:
+                lane.task.expect = None
 
     async def look(self) -> None:
         """Learn which jobs are ready, and start nothing. Readiness keeps what was learnt.
@@ -302,7 +307,8 @@ class Controller:
 
     def _ended(self, lane: Lane, job: str, end: Ended | Again | Dropped) -> None:
         """Tell readiness what a run's end means, before anybody asks."""
-        self._looks_due |= self._unannounced[lane.task.name]
+        if unannounced := self._unannounced[lane.task.name]:
+            self._looks_due |= unannounced
         if isinstance(end, Ended):
             ask = self._asks[lane.task.name]
             if ask is not None and lane.task.metadata:
@@ -352,9 +358,6 @@ class Controller:
         for task in background:
             task.cancel()
         await self._inquiry.close()
-        for lane in self.lanes:
-            # All of them first: what one gives back of a quota must not start anything in another.
-            lane.hold()
         for lane in self.lanes:
             await lane.cancel()
         for check in self._checks:

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from attrs import define, frozen
 from typing_extensions import Unpack, override
 
-from ..errors import ConfigurationError, MissingJobError
+from ..errors import ConfigurationError, MissingJobError, StoreUnavailableError
 from ..job import is_valid_name
 from ..pipeline.quota import ResourceManager, Resources
 from ..repository.combinators import (
@@ -24,7 +24,7 @@ from ..repository.combinators import (
 from ..repository.expression import Filtered
 from ..repository.protocols import MetadataRepository, Repository
 from .link import Link
-from .patience import store
+from .patience import store_later
 from .policy import Retries, Seconds, seconds
 from .record import RunRecord, has_succeeded
 
@@ -310,6 +310,8 @@ class RunTask(Task):
         """Asked before each run, from any thread; see :meth:`PipelineLock.is_held`."""
         self.metadata = True
         """Whether done records are published; see :meth:`Pipeline.settings`."""
+        self.expect: Callable[[str, bool | None], None] | None = None
+        """Told of each record that is about to be published whether it says success, and None if that failed."""
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError(f"Task {name!r}: the timeout must be longer than nothing, not {self.timeout!r} s.")
         if self.max_concurrent is not None and self.max_concurrent < 1:
@@ -352,9 +354,21 @@ class RunTask(Task):
 
         A cancellation leaves the record published or not.
         """
-        if self.done is not None and self.metadata:
-            dump = partial(self.done.dump, job, record.data())
-            await store(dump, f"{self.name} ended job {job}, but its record cannot be stored")
+        done = self.done
+        if done is None or not self.metadata:
+            return
+        if self.expect is not None:
+            self.expect(job, record.succeeded)
+        data = record.data()
+        try:
+            await done.dump(job, data)
+        except StoreUnavailableError as error:
+            what = f"{self.name} ended job {job}, but its record cannot be stored"
+            await store_later(partial(done.dump, job, data), what, error)
+        except Exception:
+            if self.expect is not None:
+                self.expect(job, None)
+            raise
 
     @override
     async def launch(self, job: str) -> None:

@@ -17,7 +17,8 @@ from ..repository.expression import leaves
 from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
 from .base import RunOptions
-from .function import FunctionTask, Outcome, TaskFunction, call, is_being_cancelled
+from .function import HOST, FunctionTask, TaskFunction, call, is_being_cancelled
+from .record import RunRecord
 from .worker import Origin, ThreadLoops, make_workers_mortal, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
@@ -31,7 +32,7 @@ class ExecutorLiveRepository(Repository):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.futures: dict[str, Future[Outcome | None]] = {}
+        self.futures: dict[str, Future[RunRecord | None]] = {}
         self.since: dict[str, Any] = {}
 
     @override
@@ -62,7 +63,7 @@ class ExecutorLiveRepository(Repository):
         if future is not None:
             future.cancel()
 
-    def begin(self, job: str, future: Future[Outcome | None]) -> None:
+    def begin(self, job: str, future: Future[RunRecord | None]) -> None:
         """Note that a job was handed to the executor."""
         self.futures[job] = future
         self.since[job] = now()
@@ -131,9 +132,9 @@ class ExecutorTask(FunctionTask):
         return not self.in_process
 
     @override
-    async def attempt(self, job: str) -> Outcome | None:
+    async def attempt(self, job: str) -> RunRecord | None:
         if self.synchronous:
-            return await call(self.bound(job), self.timeout)
+            return await call(self.invoke, job, self.timeout)
         future = self.live.futures.get(job)
         if future is None:
             try:
@@ -151,12 +152,14 @@ class ExecutorTask(FunctionTask):
             if future.done():
                 self.live.end(job)
 
-    async def _outcome(self, job: str, future: Future[Outcome | None]) -> Outcome | None:
+    async def _outcome(self, job: str, future: Future[RunRecord | None]) -> RunRecord | None:
         start = self.live.since[job]
         try:
             return await asyncio.wrap_future(future)
         except BrokenExecutor as error:
-            return Outcome(result="lost", cause="lost", exception=str(error), start_time=start, end_time=now())
+            return RunRecord(
+                result="lost", cause="lost", exception=str(error), start_time=start, end_time=now(), host=HOST
+            )
         except asyncio.CancelledError:
             if is_being_cancelled():
                 future.cancel()
@@ -169,12 +172,12 @@ class ExecutorTask(FunctionTask):
     async def live_jobs(self) -> list[str]:
         return list(self.live.futures)
 
-    def _submit(self, job: str) -> Future[Outcome | None]:
+    def _submit(self, job: str) -> Future[RunRecord | None]:
         if self._origin is None:
             return self.executor.submit(self._run_in_thread, job)
         return self.executor.submit(run_by_origin, self._origin, job)
 
-    def _run_in_thread(self, job: str) -> Outcome | None:
+    def _run_in_thread(self, job: str) -> RunRecord | None:
         # It may have waited for a long time.
         return self._loops.run(self, self.session, job) if self.may_begin() else None
 

@@ -12,35 +12,23 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Self, get_type_hints
 
-from attrs import define
 from typing_extensions import Unpack, override
 
 from ..clock import now
 from ..errors import ConfigurationError
 from ..repository.protocols import MetadataRepository, Repository
 from .base import Again, Dropped, Ended, RunOptions, RunTask, cancelled_from_outside
+from .deadlines import Limit
 from .patience import store
-from .record import Cause, Result, RunRecord
+from .record import RunRecord
 
-__all__ = ["FunctionTask", "InProcessSyncTask", "Outcome", "TaskFunction", "call", "is_being_cancelled"]
+__all__ = ["HOST", "FunctionTask", "InProcessSyncTask", "TaskFunction", "call", "is_being_cancelled"]
 
 TaskFunction = Callable[..., Awaitable[None]]
 """An ``async def`` that takes ``job`` and linked repositories by the names of their links."""
 
 HOST = platform.node()
-
-
-@define(kw_only=True)
-class Outcome:
-    """How one call of a function ended. It can be pickled, whatever the function raised."""
-
-    result: Result
-    cause: Cause | None = None
-    exception: str | None = None
-    traceback: str | None = None
-    start_time: datetime
-    end_time: datetime
-    host: str = HOST
+"""This machine, as records name it."""
 
 
 def comes_from_outside(error: BaseException) -> bool:
@@ -51,36 +39,39 @@ def comes_from_outside(error: BaseException) -> bool:
 
 
 async def call(
-    function: Callable[[], Awaitable[None]],
+    function: Callable[[str], Awaitable[None]],
+    job: str,
     allowed: float | None,
     from_outside: Callable[[BaseException], bool] = comes_from_outside,
-) -> Outcome:
-    """Call a function and tell how it ended; ``allowed`` is the longest time it may take, in seconds.
+) -> RunRecord:
+    """Call a function with a job and tell how it ended, as a first attempt.
 
     A cancellation of the caller cancels the function and goes on; a function that cancels itself has failed.
+
+    :param allowed: the longest time it may take, in seconds.
     """
     caller = asyncio.current_task()
     assert caller is not None
     start = now()
-    limit: asyncio.Timeout | None = None
-    late = False
+    limit: Limit | None = None
     try:
         if allowed is None:
-            await function()
+            await function(job)
         else:
-            begun = asyncio.get_running_loop().time()
-            async with asyncio.timeout(allowed) as limit:
-                await function()
+            with Limit(allowed, caller) as limit:
+                await function(job)
+        if limit is None or not limit.is_over:
+            record = RunRecord(result="success", start_time=start, end_time=now(), host=HOST)
+        else:
             # It may never have come back to the event loop to be told.
-            late = asyncio.get_running_loop().time() - begun > allowed
-        outcome = _timeout(start) if late else Outcome(result="success", start_time=start, end_time=now())
+            record = _timeout(start)
     except BaseException as error:  # it becomes the record
         if from_outside(error):
             raise
-        outcome = _timeout(start) if limit is not None and limit.expired() else _failure(error, start)
+        record = _timeout(start) if limit is not None and limit.expired else _failure(error, start)
     if caller.cancelling() and not is_being_cancelled():
         await _take_back_cancellation(caller)
-    return outcome
+    return record
 
 
 async def _take_back_cancellation(caller: asyncio.Task[Any]) -> None:
@@ -100,12 +91,12 @@ def is_being_cancelled() -> bool:
     return cancelled_from_outside.get()()
 
 
-def _timeout(start: datetime) -> Outcome:
-    return Outcome(result="timeout", cause="timeout", start_time=start, end_time=now())
+def _timeout(start: datetime) -> RunRecord:
+    return RunRecord(result="timeout", cause="timeout", start_time=start, end_time=now(), host=HOST)
 
 
-def _failure(error: BaseException, start: datetime) -> Outcome:
-    return Outcome(
+def _failure(error: BaseException, start: datetime) -> RunRecord:
+    return RunRecord(
         result="failure",
         cause="exception",
         exception=_text(traceback.format_exception_only(error)).strip(),
@@ -113,6 +104,7 @@ def _failure(error: BaseException, start: datetime) -> Outcome:
         traceback=_text(traceback.format_exception(type(error), error, _beyond_this_module(error))),
         start_time=start,
         end_time=now(),
+        host=HOST,
     )
 
 
@@ -211,37 +203,29 @@ class FunctionTask(RunTask):
         """The repositories that the function is called with."""
         return self._arguments
 
-    def bound(self, job: str) -> Callable[[], Awaitable[None]]:
-        """Give the function with its arguments for a job."""
+    def invoke(self, job: str) -> Awaitable[None]:
+        """Call the function with its arguments for a job."""
         func = self.func
         assert func is not None
         if self._job_by_name:
-            return lambda: func(job=job, **self._arguments)
-        return lambda: func(job, **self._arguments)
+            return func(job=job, **self._arguments)
+        return func(job, **self._arguments)
 
     @abstractmethod
-    async def attempt(self, job: str) -> Outcome | None:
+    def attempt(self, job: str) -> Awaitable[RunRecord | None]:
         """Call the function once where this task runs it. None if the job was taken back before it began."""
 
     @override
     async def run(self, job: str) -> Ended | Again | Dropped:
-        earlier = await self._earlier(job)
-        outcome = await self.attempt(job)
-        if outcome is None:
+        earlier = await self._earlier(job) if self._failed or self.attempts is not None else ()
+        record = await self.attempt(job)
+        if record is None:
             return Dropped()
-        record = RunRecord(
-            result=outcome.result,
-            cause=outcome.cause,
-            exception=outcome.exception,
-            traceback=outcome.traceback,
-            attempt=len(earlier) + 1,
-            attempts=earlier,
-            start_time=outcome.start_time,
-            end_time=outcome.end_time,
-            host=outcome.host,
-        )
-        if outcome.cause is not None:
-            delay = self.retries.delay_after(outcome.cause, record.attempt)
+        if earlier:
+            record.attempt = len(earlier) + 1
+            record.attempts = earlier
+        if record.cause is not None:
+            delay = self.retries.delay_after(record.cause, record.attempt)
             if delay is not None:
                 await self._keep(job, record)
                 return Again(record, delay)
@@ -252,7 +236,7 @@ class FunctionTask(RunTask):
 
     async def _earlier(self, job: str) -> list[dict[str, Any]]:
         if self.attempts is None:
-            return self._failed.get(job, []) if self._failed else []
+            return self._failed.get(job, [])
         if not await self.attempts.contains(job):
             return []
         return list(await self.attempts.info(job))
@@ -293,8 +277,8 @@ class InProcessSyncTask(FunctionTask):
         super().__init__(name, done, ready, func, attempts=attempts, **options)
 
     @override
-    async def attempt(self, job: str) -> Outcome:
-        return await call(self.bound(job), self.timeout)
+    def attempt(self, job: str) -> Awaitable[RunRecord]:
+        return call(self.invoke, job, self.timeout)
 
 
 def _annotations(func: TaskFunction) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ..errors import StoreUnavailableError
 
-__all__ = ["store"]
+__all__ = ["store", "store_later"]
 
 _log = logging.getLogger("pydatatask.task")
 
@@ -23,11 +23,20 @@ async def store(operation: Callable[[], Awaitable[None]], what: str) -> None:
 
     :param what: cannot be done yet, for people to read.
     """
+    try:
+        await operation()
+    except StoreUnavailableError as error:
+        await store_later(operation, what, error)
+
+
+async def store_later(operation: Callable[[], Awaitable[None]], what: str, error: StoreUnavailableError) -> None:
+    """Go on as :func:`store` does after a first attempt that failed with ``error``."""
     delay = 1.0
     while True:
-        try:
-            return await operation()
-        except StoreUnavailableError as error:
-            _log.warning("%s, and this is tried again in %.0f s: %s", what, delay, error)
+        _log.warning("%s, and this is tried again in %.0f s: %s", what, delay, error)
         await asyncio.sleep(delay)
         delay = min(2 * delay, LONGEST)
+        try:
+            return await operation()
+        except StoreUnavailableError as again:
+            error = again

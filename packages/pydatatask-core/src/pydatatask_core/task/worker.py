@@ -30,7 +30,8 @@ from attrs import frozen
 from ..errors import ConfigurationError
 from ..session import Session
 from .base import Task, cancelled_from_outside
-from .function import FunctionTask, Outcome, call
+from .function import FunctionTask, call
+from .record import RunRecord
 
 if TYPE_CHECKING:
     from .executor import ExecutorTask
@@ -50,7 +51,7 @@ class ThreadLoops:
         """Whether there is anything to close."""
         return bool(self._all)
 
-    def run(self, task: ExecutorTask, session: Session, job: str) -> Outcome:
+    def run(self, task: ExecutorTask, session: Session, job: str) -> RunRecord:
         """Run a job of a task on the calling thread's own loop, and wait for it."""
         loop: _ThreadLoop | None = getattr(self._local, "loop", None)
         if loop is None:
@@ -86,12 +87,12 @@ class _ThreadLoop:
         self.sessions: set[Session] = set()
         self.lock = threading.Lock()
 
-    def run(self, function: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+    def run(self, function: Callable[[], Coroutine[None, None, RunRecord]]) -> RunRecord:
         """Run a coroutine function to its end, whatever the asyncio tasks do that it starts."""
-        calls: list[asyncio.Task[Outcome]] = []
+        calls: list[asyncio.Task[RunRecord]] = []
 
-        async def begin() -> Outcome:
-            calls.append(cast("asyncio.Task[Outcome]", asyncio.current_task()))
+        async def begin() -> RunRecord:
+            calls.append(cast("asyncio.Task[RunRecord]", asyncio.current_task()))
             return await function()
 
         try:
@@ -104,15 +105,15 @@ class _ThreadLoop:
             return calls[0].result()
 
 
-async def _run(task: FunctionTask, session: Session, job: str) -> Outcome:
-    async def function() -> None:
+async def _run(task: FunctionTask, session: Session, job: str) -> RunRecord:
+    async def function(job: str) -> None:
         # Within the call, so that a resource that cannot be opened is the job's failure, with its cause.
         await session.ensure(task.resources)
-        await task.bound(job)()
+        await task.invoke(job)
 
     # Nobody interrupts a worker's loop or cancels its tasks: whatever happens there is the function's own doing.
     cancelled_from_outside.set(lambda: False)
-    return await call(function, task.timeout, lambda error: isinstance(error, GeneratorExit))
+    return await call(function, job, task.timeout, lambda error: isinstance(error, GeneratorExit))
 
 
 @frozen
@@ -144,7 +145,7 @@ _loops = ThreadLoops()
 _tasks: dict[Origin, tuple[FunctionTask, Session]] = {}
 
 
-def run_by_origin(origin: Origin, job: str) -> Outcome:
+def run_by_origin(origin: Origin, job: str) -> RunRecord:
     """Run a job in a worker process. Called there by the executor.
 
     :raises ConfigurationError: if the task cannot be found, or cannot work there.

@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from ..clock import now, set_clock
-from ..task.function import Outcome
+from ..task.function import HOST
+from ..task.record import RunRecord
 
 __all__ = ["SimulatedExecutor", "SimulatedLoop", "SimulationStuckError", "simulate"]
 
@@ -130,14 +131,14 @@ class SimulatedExecutor(Executor):
         self._duration = duration
         self._fails = fails
         self._effect = effect
-        self._queue: deque[tuple[str, Future[Outcome]]] = deque()
-        self._live: list[tuple[float, int, str, datetime, Future[Outcome]]] = []
+        self._queue: deque[tuple[str, Future[RunRecord]]] = deque()
+        self._live: list[tuple[float, int, str, datetime, Future[RunRecord]]] = []
         self._count = count()
         self._timer: asyncio.TimerHandle | None = None
 
     @override
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Outcome] = Future()
+        future: Future[RunRecord] = Future()
         self._queue.append((args[-1], future))
         self._begin()
         return future
@@ -161,11 +162,12 @@ class SimulatedExecutor(Executor):
         while self._live and self._live[0][0] <= time:
             _, _, job, start, future = heapq.heappop(self._live)
             if self._fails(job):
-                outcome = Outcome(
+                record = RunRecord(
                     result="failure", cause="exception", exception="simulated", start_time=start, end_time=now()
                 )
             else:
                 self._effect(job)
-                outcome = Outcome(result="success", start_time=start, end_time=now())
-            future.set_result(outcome)
+                record = RunRecord(result="success", start_time=start, end_time=now())
+            record.host = HOST
+            future.set_result(record)
         self._begin()
