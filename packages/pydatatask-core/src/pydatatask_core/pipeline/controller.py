@@ -359,6 +359,9 @@ class Controller:
             task.cancel()
         await self._inquiry.close()
         for lane in self.lanes:
+            # All of them first: what one gives back of a quota must not start anything in another.
+            lane.hold()
+        for lane in self.lanes:
             await lane.cancel()
         for check in self._checks:
             check.cancel()
