@@ -191,18 +191,16 @@ def test_why_names_who_fills_what_is_missing(books: MemoryBooks, capsys: Capture
 def test_why_says_how_a_job_ended_and_how_to_have_it_done_again(books: MemoryBooks, capsys: Captured) -> None:
     books.done.data["a"] = FAILED
     assert books.call("why", "summary", "a") == 0
-    assert (
-        "ended already (summary.done): failure (exception), ValueError: no (to have it done again: rm summary.done a)"
-    ) in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "ended already (summary.done): failure (exception), ValueError: no, since 2024-05-01 12:00:02 UTC (" in out
+    assert " days) (to have it done again: rm summary.done a)" in out
 
 
 def test_why_says_that_an_upstream_task_failed(books: MemoryBooks, capsys: Captured) -> None:
     books.reports.data["a"] = b""
     books.done.data["a"] = FAILED
     assert books.call("why", "index", "a") == 0
-    assert "NO   summary failed: failure (exception) (have it done again: rm summary.done a, then run)" in (
-        capsys.readouterr().out
-    )
+    assert "NO   summary failed: failure (exception), since 2024-05-01 12:00:02 UTC (" in (capsys.readouterr().out)
     assert books.call("why", "index", "a", "--json") == 0
     assert conditions(capsys) == {
         "required index.reports": True,
@@ -239,7 +237,7 @@ def test_why_follows_a_translator(capsys: Captured) -> None:
     assert call(pipeline, "why", "second", "mine") == 0
     out = capsys.readouterr().out
     assert "missing from second.out: it stands for theirs, which is not there (first fills it: see " in out
-    assert "first failed: failure (exception) (have it done again: rm first.done theirs, then run)" in out
+    assert " days) (have it done again: rm first.done theirs, then run)" in out
     assert call(pipeline, "why", "second", "odd") == 0
     assert "its translator names no job for it" in capsys.readouterr().out
 
@@ -276,7 +274,7 @@ def test_why_groups_the_jobs_of_all_inputs_by_cause(books: MemoryBooks, capsys: 
 
 def test_why_with_nothing_in_any_input_has_a_code_of_its_own(books: MemoryBooks, capsys: Captured) -> None:
     assert books.call("why", "summary") == 5
-    assert capsys.readouterr() == ("", "No input of summary holds a job.\n")
+    assert capsys.readouterr() == ("", "No controller runs.\nNo input of summary holds a job.\n")
 
 
 def test_why_with_an_unreachable_store(books: MemoryBooks, capsys: Captured) -> None:

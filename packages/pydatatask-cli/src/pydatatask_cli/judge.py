@@ -8,14 +8,16 @@ from typing import Any, Literal
 from attrs import asdict, evolve, field, frozen
 from pydatatask_core.errors import MalformedValueError
 from pydatatask_core.pipeline.graph import Graph
+from pydatatask_core.pipeline.standing import Standing
 from pydatatask_core.repository.expression import Related, leaves
 from pydatatask_core.repository.protocols import Repository
 from pydatatask_core.task.base import Task
 
+from .asking import Asked
 from .exits import lines_of
 from .names import NamedLink, links_in_order
 from .records import result_of
-from .trace import run_of
+from .trace import Run, run_of
 
 __all__ = ["Condition", "Judge", "Keys", "Verdict"]
 
@@ -37,6 +39,8 @@ class Condition:
     """How it stands, in words that do not name the job."""
     remedy: str | None = None
     """What would change it."""
+    since: str | None = None
+    """Since when it stands so, if that is known: ISO 8601, UTC."""
 
 
 @frozen
@@ -48,6 +52,10 @@ class Verdict:
     conditions: tuple[Condition, ...]
     errors: tuple[Exception, ...] = field(default=(), eq=False)
     """What went wrong while conditions were looked at."""
+    standing: Standing | None = None
+    """What the job does or waits for, beyond its conditions."""
+    asked: Asked = field(factory=Asked, eq=False)
+    """What came of asking the controller."""
 
     @property
     def ready(self) -> bool | None:
@@ -59,7 +67,14 @@ class Verdict:
     def data(self) -> dict[str, Any]:
         """Give the verdict for a JSON document."""
         conditions = [asdict(condition) for condition in self.conditions]
-        return {"task": self.task, "job": self.job, "ready": self.ready, "conditions": conditions}
+        return {
+            "task": self.task,
+            "job": self.job,
+            "ready": self.ready,
+            "conditions": conditions,
+            "standing": self.standing and self.standing.data(),
+            "controller": self.asked.data(),
+        }
 
 
 class Keys(ABC):
@@ -146,6 +161,7 @@ class Judge:
         return f"missing from {link.name}: it stands for {target}, which is not there", self._how_to_fill(link, target)
 
     async def _inhibits(self, link: NamedLink, job: str, errors: list[Exception]) -> Condition:
+        ended: Run | None = None
         try:
             if not await self._keys.holds(link.repo, job):
                 return Condition("inhibits", link.name, True, f"not in {link.name}")
@@ -154,18 +170,12 @@ class Judge:
             if link.link.is_status and link.name == f"{self._task.name}.live":
                 return Condition("inhibits", link.name, False, f"running ({link.name})", "wait until it has ended")
             if is_record and self._details:
-                cause = await self._how_it_ended(link, job, cause)
+                ended = await _run_on_record(link, job)
+                cause = f"{cause}: {_outcome(ended)}"
         except Exception as error:  # noqa: BLE001  # said, with the rest
             return _untold("inhibits", link.name, link.name, error, errors)
         remedy = f"to have it done again: rm {link.name} {JOB}" if is_record else f"rm {link.name} {JOB}"
-        return Condition("inhibits", link.name, False, cause, remedy)
-
-    async def _how_it_ended(self, link: NamedLink, job: str, cause: str) -> str:
-        try:
-            run = run_of(await link.repo.info(job))
-        except MalformedValueError:
-            return f"{cause}: its record cannot be read"
-        return f"{cause}: {run.result}, {run.exception}" if run.exception else f"{cause}: {run.result}"
+        return Condition("inhibits", link.name, False, cause, remedy, _end_of(ended))
 
     async def _success(self, link: NamedLink, job: str, errors: list[Exception]) -> Condition:
         accepts = link.link.accepts
@@ -175,8 +185,9 @@ class Judge:
         try:
             if self._details and isinstance(link.repo.expression, Related):
                 named = await link.repo.expression.translation.translate(job)
+            ended = await _run_on_record(link, job) if self._details else None
             if await accepts(job):
-                return Condition("success", link.name, True, f"{upstream} succeeded")
+                return Condition("success", link.name, True, f"{upstream} succeeded", since=_end_of(ended))
             cause = f"{upstream} failed: {result_of(await link.repo.info(job))}"
         except MalformedValueError as error:
             errors.append(error)
@@ -184,7 +195,8 @@ class Judge:
             return Condition("success", link.name, None, cause, f"have it done again: rm {record} {named}")
         except Exception as error:  # noqa: BLE001  # said, with the rest
             return _untold("success", link.name, link.name, error, errors)
-        return Condition("success", link.name, False, cause, f"have it done again: rm {record} {named}, then run")
+        remedy = f"have it done again: rm {record} {named}, then run"
+        return Condition("success", link.name, False, cause, remedy, _end_of(ended))
 
     def _upstream(self, link: NamedLink) -> tuple[str, str]:
         """Name the task whose records these are, and the link by which it writes them."""
@@ -193,6 +205,24 @@ class Judge:
             if edge.link.is_status and edge.location in places:
                 return edge.task, f"{edge.task}.{edge.link_name}"
         return link.name, link.name
+
+
+async def _run_on_record(link: NamedLink, job: str) -> Run | None:
+    try:
+        return run_of(await link.repo.info(job))
+    except MalformedValueError:
+        return None
+
+
+def _outcome(run: Run | None) -> str:
+    if run is None:
+        return "its record cannot be read"
+    return f"{run.result}, {run.exception}" if run.exception else run.result
+
+
+def _end_of(run: Run | None) -> str | None:
+    """Give when a run ended, if its record says so: since then its key is there."""
+    return None if run is None or run.end_time is None else run.end_time.isoformat(timespec="milliseconds")
 
 
 def _untold(rule: Rule, link: str | None, what: str, error: Exception, errors: list[Exception]) -> Condition:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 from pydatatask_core.pipeline.opening import stores_of
 from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.runs.lifecycle import SiteTask
 from pydatatask_core.task.base import Again, Ended, RunTask, Task
 
 from . import output
@@ -52,6 +53,13 @@ async def launch_job(
                 output.narrate(line)
             return ExitCode.FAILED
     pipeline.settings(synchronous, metadata)
+    if isinstance(task, SiteTask):
+        task.forced = force
+        await task.live_jobs()
+        try:
+            return await _run(task, job)
+        finally:
+            await task.released()
     if isinstance(task, RunTask):
         return await _run(task, job)
     await task.launch(job)

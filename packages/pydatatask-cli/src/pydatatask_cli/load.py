@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -31,7 +32,8 @@ def load_pipeline(spec: str) -> Pipeline:
     pipeline = _named(module, name, place) if name else _only(module, place)
     if pipeline.script is None:
         # So that the lock is the same as where the script is run by itself.
-        pipeline.script = str(Path(place).absolute()) if is_file else module.__file__
+        file = place if is_file else module.__file__
+        pipeline.script = None if file is None else os.path.realpath(file)
     return pipeline
 
 

@@ -27,10 +27,12 @@ async def run_shown(
     timeout: float | None,  # noqa: ASYNC109  # the pipeline's own, handed on
     fail_fast: bool,
     events: str | None = None,
+    leave: bool = False,
 ) -> ExitCode:
     """Open the pipeline, run it, and show what happens. Ctrl-C once stops it gently, twice at once.
 
     :param events: a file to append what happens to, as JSON lines.
+    :param leave: let runs on other sites go on, and do not wait for their ends.
 
     Fails as :meth:`Pipeline.open` and :meth:`Pipeline.run` do.
     """
@@ -40,7 +42,12 @@ async def run_shown(
             try:
                 async with _shown(progress):
                     controller = await pipeline.run(
-                        forever, launch_once, timeout, observers=[progress, *observers], fail_fast=fail_fast
+                        forever,
+                        launch_once,
+                        timeout,
+                        observers=[progress, *observers],
+                        fail_fast=fail_fast,
+                        leave=leave,
                     )
             except TimeoutError as error:
                 _narrate(progress.summary_so_far())

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 from pydatatask_core.pipeline.lock import Holder, PipelineLock
 from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.pipeline.standing import Crowd
 from pydatatask_core.repository.protocols import MetadataRepository, Repository
 from pydatatask_core.task.base import RunTask
 
+from .asking import Asked, ask_controller
 from .exits import lines_of
 from .names import links_in_order
 from .records import read_all, result_of
@@ -64,11 +66,21 @@ class PipelineStatus:
     """Why repositories cannot be asked, by location."""
     lock: LockStatus | None = None
     """None if nothing keeps controllers apart, or it cannot be asked."""
+    asked: Asked = field(factory=Asked)
+    """What came of asking the controller."""
+
+    @property
+    def crowds(self) -> Mapping[str, tuple[Crowd, ...]]:
+        """How the controller says that jobs stand, by task; tasks with none left out."""
+        told = self.asked.told
+        return {} if told is None else {name: crowds for name, crowds in told.crowds.items() if crowds}
 
     def data(self) -> dict[str, Any]:
         """Give the status for a JSON document."""
         lock = None if self.lock is None else asdict(self.lock)
-        return {"tasks": [asdict(task) for task in self.tasks], "lock": lock}
+        standings = {name: [crowd.data() for crowd in crowds] for name, crowds in self.crowds.items()}
+        tasks = [asdict(task) for task in self.tasks]
+        return {"tasks": tasks, "lock": lock, "controller": self.asked.data(), "standings": standings}
 
 
 async def collect_status(pipeline: Pipeline, all_links: bool, results: bool = False) -> PipelineStatus:
@@ -101,6 +113,7 @@ async def collect_status(pipeline: Pipeline, all_links: bool, results: bool = Fa
         ),
         errors,
         next((found for found in lock.values() if isinstance(found, LockStatus)), None),
+        await ask_controller(pipeline),
     )
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 from pydatatask_core.job import check_job
 from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.pipeline.standing import Crowd
 from pydatatask_core.repository.combining import keys_of
 from pydatatask_core.repository.protocols import Repository
 from pydatatask_core.repository.together import together
 from pydatatask_core.task.base import Task
 from typing_extensions import override
 
+from .asking import Asked, ask_controller, standing_by_stores
 from .exits import lines_of
 from .judge import Condition, Judge, Keys, Verdict
 from .names import NamedLink, links_in_order
@@ -39,13 +41,26 @@ class Groups:
 
     task: str
     groups: tuple[Group, ...]
+    asked: Asked = field(factory=Asked, eq=False)
+    """What came of asking the controller."""
     errors: Mapping[str, Exception] = field(factory=dict, eq=False)
     """Why repositories cannot be asked, by location. Jobs that only they hold are in no group."""
 
     def data(self) -> dict[str, Any]:
         """Give the groups for a JSON document."""
         errors = {place: "; ".join(lines_of(error)) for place, error in self.errors.items()}
-        return {"task": self.task, "groups": [asdict(group) for group in self.groups], "errors": errors}
+        return {
+            "task": self.task,
+            "groups": [asdict(group) for group in self.groups],
+            "controller": self.asked.data(),
+            "standings": [crowd.data() for crowd in self.crowds],
+            "errors": errors,
+        }
+
+    @property
+    def crowds(self) -> tuple[Crowd, ...]:
+        """What the controller says of the task's jobs."""
+        return () if self.asked.told is None else self.asked.told.crowds.get(self.task, ())
 
 
 class _Asked(Keys):
@@ -75,7 +90,16 @@ async def explain(pipeline: Pipeline, task: Task, job: str) -> Verdict:
 
     :raises JobIdError: if it is no valid job id.
     """
-    return await Judge(pipeline.graph, task, _Asked(), details=True).verdict(check_job(job))
+    verdict = await Judge(pipeline.graph, task, _Asked(), details=True).verdict(check_job(job))
+    asked = await ask_controller(pipeline, task.name, job)
+    standing = asked.told.standings.get(task.name) if asked.told is not None else None
+    errors = verdict.errors
+    if standing is None and asked.told is None and verdict.ready:
+        try:
+            standing = await standing_by_stores(task, job)
+        except Exception as error:  # noqa: BLE001  # said, with the rest
+            errors = (*errors, error)
+    return evolve(verdict, standing=standing, asked=asked, errors=errors)
 
 
 async def explain_all(pipeline: Pipeline, task: Task, examples: int = 3) -> Groups:
@@ -95,7 +119,8 @@ async def explain_all(pipeline: Pipeline, task: Task, examples: int = 3) -> Grou
     judge = Judge(pipeline.graph, task, _Listed(held), details=False)
     verdicts = await together(judge.verdict, sorted(jobs), AT_ONCE)
     errors = {place: keys for place, keys in held.items() if isinstance(keys, Exception)}
-    return Groups(task.name, tuple(_grouped(verdicts, examples)), errors)
+    asked = await ask_controller(pipeline, task.name)
+    return Groups(task.name, tuple(_grouped(verdicts, examples)), asked, errors)
 
 
 async def _keys_or_error(repo: Repository) -> Set[str] | Exception:

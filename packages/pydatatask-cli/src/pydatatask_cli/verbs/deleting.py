@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import click
 from pydatatask_core.job import check_job
+from pydatatask_core.task.live import LiveRuns
 
 from .. import output
 from ..deleting import Removal, delete, is_glob, plan, targets_of
@@ -49,7 +51,9 @@ def rm(
             return await plan(pipeline, targets, jobs, recursive)
 
     async def deleting(removals: Sequence[Removal]) -> ExitCode:
-        async with pipeline.reading(), changing(pipeline):
+        # To end runs is no change behind the back of the controller, which follows them.
+        only_live = all(isinstance(removal.repo, LiveRuns) for removal in removals)
+        async with pipeline.reading(), nullcontext() if only_live else changing(pipeline):
             return await _delete(removals)
 
     removals = invocation.run(planning())

@@ -8,6 +8,7 @@ import click
 from pydatatask_core.job import check_job
 
 from .. import output
+from ..asking_view import source_line, summary_line
 from ..exits import ExitCode, exit_code
 from ..invocation import Invocation, pass_invocation
 from ..names import find_task
@@ -45,6 +46,11 @@ def status(invocation: Invocation, all_links: bool, failed: bool, as_json: bool)
             output.lines(status_lines(found))
         if found.lock is not None and not as_json:
             output.narrate(lock_line(found.lock))
+        if not as_json:
+            for name, crowds in found.crowds.items():
+                output.narrate(summary_line(name, crowds))
+            if found.asked.silence is not None:
+                output.narrate(source_line(found.asked))
         narrate_errors(found.errors)
         return ExitCode.UNREACHABLE if found.errors else ExitCode.OK
 
@@ -96,6 +102,7 @@ def why(invocation: Invocation, task: str, job: str | None, as_json: bool) -> Ex
             output.document(verdict.data())
         else:
             output.lines(verdict_lines(verdict))
+            output.narrate(source_line(verdict.asked))
         return exit_code(ExceptionGroup("", verdict.errors)) if verdict.errors else ExitCode.OK
 
     async def all_jobs() -> ExitCode:
@@ -105,6 +112,7 @@ def why(invocation: Invocation, task: str, job: str | None, as_json: bool) -> Ex
             output.document(groups.data())
         else:
             output.lines(group_lines(groups))
+            output.narrate(source_line(groups.asked))
         if not groups.groups and not groups.errors:
             output.narrate(f"No input of {task} holds a job.")
         narrate_errors(groups.errors)

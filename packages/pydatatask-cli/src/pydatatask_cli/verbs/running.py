@@ -59,9 +59,9 @@ def run(
 def update(invocation: Invocation) -> ExitCode:
     """Do one round: start what is ready now.
 
-    Waits for the functions among it to end.
+    Waits for what runs in this process. Runs elsewhere go on; a later round sees their ends.
     """
-    return invocation.run(run_shown(invocation.pipeline, False, True, None, False))
+    return invocation.run(run_shown(invocation.pipeline, False, True, None, False, leave=True))
 
 
 @click.command

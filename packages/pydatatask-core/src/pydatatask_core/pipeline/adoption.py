@@ -75,7 +75,9 @@ class Adoption:
         name = lane.task.name
         place = f"site of {name}"
         while (error := self._unseen.get(name)) is not None:
-            _log.warning("Task %s starts nothing before its site answers; tried again in %.0f s: %s", name, delay, error)
+            _log.warning(
+                "Task %s starts nothing before its site answers; tried again in %.0f s: %s", name, delay, error
+            )
             self._emit(StoreUnreachable(place, error, delay))
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST)

@@ -16,13 +16,15 @@ from attrs import define
 
 from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
-from ..task.base import Again, Dropped, Ended, RunTask, Task, success_filter
-from .events import Event, Observer, RoundDone, StoreBack
+from ..task.base import Again, Dropped, Ended, Left, RunTask, Task, success_filter
+from .adoption import Adoption
+from .events import Event, Observer, RoundDone
 from .feed import Feed, Polling
+from .gates import Gates, open_lane
 from .guests import Guest
 from .inquiry import Inquiry, Questions
 from .lane import Lane, Turn
-from .opening import Opening, stores_of
+from .opening import Opening
 from .queues import JobQueue, queue_for
 from .quota_lane import QuotaLane
 from .readiness import Readiness
@@ -61,11 +63,13 @@ class Controller:
         observers: Iterable[Observer] = (),
         polling: Polling | None = None,
         fail_fast: bool = False,
+        leave: bool = False,
         patience: float = 30.0,
         unopened: MutableMapping[str, Opening] | None = None,
     ) -> None:
         """:param priority: of a task's name and a job; ready jobs of a higher one start first.
         :param fail_fast: start nothing more after the first failure.
+        :param leave: start runs on other sites, and do not wait for their ends.
         :param patience: seconds to wait for an unreachable store when nothing else is left to do.
         :param unopened: stores, by location, that do not answer yet. Their tasks start nothing until they are open;
             those that come to be open are taken out.
@@ -76,9 +80,8 @@ class Controller:
         self._checks: set[asyncio.Task[None]] = set()
         self._looks_due: set[Feed] = set()
         self._patience = patience
-        self._unopened = {} if unopened is None else unopened
-        self._admitting = 0
-        """Stores that are open and were not listed yet."""
+        self._leave = leave
+        self.gates = Gates({} if unopened is None else unopened, self._emit, self._changed.set)
         self._launch_once = False
         self._guest_rounds = 0
         self.stopping = False
@@ -93,9 +96,7 @@ class Controller:
         self._asks: dict[str, Ask | None] = {}
         self._outputs: dict[str, list[Feed]] = {}
         self._unannounced: dict[str, set[Feed]] = {}
-        self._lacking: dict[str, set[str]] = {}
-        """The stores that tasks wait for, by the task's name."""
-        self._adopted: list[tuple[Lane, str]] = []
+        self._adoption = Adoption(self._emit)
         turn = Turn()
         for number, (task, queue) in enumerate(zip(tasks, queues, strict=True)):
             self._take_on(number, task, queue, turn)
@@ -103,13 +104,13 @@ class Controller:
     def _take_on(self, number: int, task: Task, queue: JobQueue, turn: Turn) -> None:
         self._outputs[task.name] = self._feeds_of(task)
         self._unannounced[task.name] = self._unannounced_by(task)
-        self._lacking[task.name] = stores_of(task) & self._unopened.keys() if self._unopened else set()
+        self.gates.add(task)
         if isinstance(task, RunTask):
             emit = self._emit if self._observers else None
             common = (task, number, self.readiness, queue, turn, emit, self._ended, self._changed.set)
             manager = task.resource_manager
             lane = Lane(*common) if manager is None else QuotaLane(manager, *common)
-            lane.held = task.disabled or bool(self._lacking[task.name])
+            lane.held = task.disabled or self.gates.closed(task)
             self.lanes.append(lane)
             self._asks[task.name] = self._success_ask(task)
         else:
@@ -149,9 +150,13 @@ class Controller:
 
     def unreachable(self) -> list[Exception]:
         """Give the stores that cannot be asked now, each by its error."""
-        errors = [opening.error for opening in self._unopened.values()]
+        errors = [*self.gates.errors(), *self._adoption.errors()]
         errors += [feed.error for feed in self.feeds if feed.error is not None]
         return errors if self._inquiry.obstacle is None else [*errors, self._inquiry.obstacle]
+
+    def undecided(self, job: str) -> Exception | None:
+        """Tell why it cannot be decided whether a job is ready, if that is so."""
+        return next((error for question, error in self._inquiry.failures.items() if question.job == job), None)
 
     def stop(self) -> None:
         """Start nothing more, and return from :meth:`run` when what runs in this process has ended."""
@@ -174,17 +179,15 @@ class Controller:
         """
         self._launch_once = launch_once
         background = [asyncio.ensure_future(feed.run()) for feed in self.feeds]
-        background += [
-            asyncio.ensure_future(opening.follow(self._emit, self._admit)) for opening in self._unopened.values()
-        ]
+        background += self.gates.follow(self.feeds, self._thaw)
         try:
             await self._learn(to_the_end=launch_once)
-            await self._adopt()
+            background += await self._adoption.begin(self.lanes, self._leave, self._thaw)
             for lane in self.lanes:
                 ask = self._asks[lane.task.name]
                 lane.task.expect = None if ask is None else partial(self.readiness.expect, ask)
                 if not lane.held:
-                    lane.open(only_now_ready=launch_once)
+                    await open_lane(lane, launch_once)
             if self.guests:
                 background.append(asyncio.ensure_future(self._tend_guests()))
                 await self._sleep()
@@ -218,33 +221,20 @@ class Controller:
         while to_the_end and self._inquiry.busy:
             await self._sleep()
 
-    async def _admit(self, opening: Opening) -> None:
-        """A store is open now: learn what it holds, then let its tasks start."""
-        del self._unopened[opening.location]
-        self._emit(StoreBack(opening.location))
-        self._admitting += 1
-        for feed in self.feeds:
-            if feed.location == opening.location:
-                feed.admit()
-                await feed.wait_settled()
-        for name, lacking in self._lacking.items():
-            if opening.location in lacking:
-                lacking.discard(opening.location)
-                if not lacking:
-                    self._thaw(name)
-        self._admitting -= 1
-        self._changed.set()
-
-    def _thaw(self, name: str) -> None:
-        """Let a task start jobs, now that all its stores are open."""
+    async def _thaw(self, name: str) -> None:
+        """Let a task start jobs, if all its stores are open and its site was seen."""
         for lane in self.lanes:
-            if lane.task.name == name and not lane.task.disabled and not self.stopping:
+            task = lane.task
+            if task.name == name and not (task.disabled or self.stopping or self._waits(task)):
                 lane.held = False
-                for adopted, job in self._adopted:
+                for adopted, job in self._adoption.adopted:
                     if adopted is lane:
                         # A held lane keeps no retries.
                         self.readiness.recheck(self.readiness.tasks.index(name), job)
-                lane.open(only_now_ready=self._launch_once)
+                await open_lane(lane, self._launch_once)
+
+    def _waits(self, task: RunTask) -> bool:
+        return self.gates.closed(task) or self._adoption.lacking(task) is not None
 
     async def _until_done(self, forever: bool) -> None:
         patience = asyncio.get_running_loop().time() + self._patience
@@ -282,8 +272,7 @@ class Controller:
         return bool(
             any(lane.busy for lane in self.lanes)
             or self._checks
-            or self._admitting
-            or any(opening.attempt is not None for opening in self._unopened.values())
+            or self.gates.busy
             or (not self.stopping and self._inquiry.busy)
             or any(guest.busy for guest in self.guests)
             or any(self._may_launch(guest) and guest.has_more for guest in self.guests)
@@ -297,7 +286,7 @@ class Controller:
 
     def _may_launch(self, guest: Guest) -> bool:
         return (
-            not self.stopping and not (self._launch_once and self._guest_rounds) and not self._lacking[guest.task.name]
+            not self.stopping and not (self._launch_once and self._guest_rounds) and not self.gates.closed(guest.task)
         )
 
     def _raise_crash(self) -> None:
@@ -305,7 +294,7 @@ class Controller:
             if lane.crash is not None:
                 raise lane.crash
 
-    def _ended(self, lane: Lane, job: str, end: Ended | Again | Dropped) -> None:
+    def _ended(self, lane: Lane, job: str, end: Ended | Again | Dropped | Left) -> None:
         """Tell readiness what a run's end means, before anybody asks."""
         if unannounced := self._unannounced[lane.task.name]:
             self._looks_due |= unannounced
@@ -348,12 +337,6 @@ class Controller:
             self._changed.set()
             await asyncio.sleep(GUEST_ROUND)
 
-    async def _adopt(self) -> None:
-        for lane in self.lanes:
-            for job in await lane.task.live_jobs():
-                lane.adopt(job)
-                self._adopted.append((lane, job))
-
     async def _close(self, background: Sequence[asyncio.Task[None]]) -> None:
         for task in background:
             task.cancel()
@@ -363,6 +346,7 @@ class Controller:
             lane.hold()
         for lane in self.lanes:
             await lane.cancel()
+            await lane.task.released()
         for check in self._checks:
             check.cancel()
         await asyncio.gather(*background, *self._checks, return_exceptions=True)
@@ -370,7 +354,7 @@ class Controller:
     def _make_feeds(self, polling: Polling) -> Iterator[Feed]:
         for number in range(len(self.readiness.leaves)):
             feed = Feed(self.readiness, number, polling, self._emit, self._changed.set)
-            if feed.location in self._unopened:
+            if feed.location in self.gates.unopened:
                 feed.hold_back()
             yield feed
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..clock import elapsed
-from ..errors import PydatataskError, StoreUnavailableError
-from ..task.base import Again, Dropped, Ended, RunTask, cancelled_from_outside
+from ..errors import PydatataskError, SiteUnavailableError, StoreUnavailableError
+from ..task.base import Again, Dropped, Ended, Left, RunTask, cancelled_from_outside
 from .events import Event, Finished, Launched, LaunchFailed, Retrying
 from .queues import JobQueue
+from .quota import Resources
 from .readiness import Readiness
 
-__all__ = ["Lane", "Turn", "Wait"]
+__all__ = ["Lane", "Shortage", "Turn", "Wait"]
 
 _log = logging.getLogger("pydatatask.pipeline")
 
@@ -58,6 +59,20 @@ class Wait:
     error: str | None
 
 
+@frozen
+class Shortage:
+    """Jobs that wait for a quota."""
+
+    lacking: str
+    """The amount that they wait for, or a job of higher priority."""
+    cost: Resources
+    """What each needs."""
+    used: Resources
+    """What is in use now, by whomever."""
+    quota: Resources
+    jobs: JobQueue = field(eq=False)
+
+
 class Lane:
     """Starts a task on its ready jobs, and follows each run to its end."""
 
@@ -69,7 +84,7 @@ class Lane:
         queue: JobQueue,
         turn: Turn,
         emit: Callable[[Event], None] | None,
-        ended: Callable[[Lane, str, Ended | Again | Dropped], None],
+        ended: Callable[[Lane, str, Ended | Again | Dropped | Left], None],
         idle: Callable[[], None],
     ) -> None:
         """:param number: the task's in ``readiness``.
@@ -78,8 +93,8 @@ class Lane:
         :param idle: called when the last worker has gone.
         """
         self.task = task
-        self.running: dict[str, float] = {}
-        """Live jobs, and when each began, by :func:`~pydatatask_core.clock.elapsed`."""
+        self.running: dict[str, float | None] = {}
+        """Live jobs, and when each began, by :func:`~pydatatask_core.clock.elapsed`; None for adopted ones."""
         self.waiting: dict[str, asyncio.TimerHandle] = {}
         """Jobs whose next attempt is due later."""
         self.waits: dict[str, Wait] = {}
@@ -118,6 +133,24 @@ class Lane:
         """Whether a run is live, a retry is waited for, or a job is about to start."""
         return bool(self._workers or self.waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many jobs are live as may be at a time."""
+        return len(self.running) >= self._most
+
+    @property
+    def queued(self) -> Iterable[str]:
+        """The jobs that were ready and not looked at yet, some of them in vain."""
+        return self._queue
+
+    def is_ready(self, job: str) -> bool:
+        """Tell whether a job may start, as far as its stores go."""
+        return self._readiness.is_ready(self._number, job)
+
+    def shortages(self) -> Iterable[Shortage]:
+        """Give the jobs that wait for a quota, by what they need."""
+        return ()
+
     def ready_jobs(self) -> list[str]:
         """Give the jobs that may start now, in their order. Takes none of them."""
         queue = self._queue.fresh()
@@ -154,7 +187,7 @@ class Lane:
 
     def adopt(self, job: str) -> None:
         """Follow a run that an earlier controller left."""
-        self.running[job] = elapsed()
+        self.running[job] = None
         self._hire(job)
 
     def _hire(self, adopted: str | None = None) -> None:
@@ -235,25 +268,25 @@ class Lane:
         self.launched += 1
         if self._emit is not None:
             self._emit(Launched(self.task.name, job))
+        end: Ended | Again | Dropped | Left | None = None
         try:
             end = await self.task.run(job)
         except Exception as error:  # noqa: BLE001  # one task's trouble must not stop the others
             self._fail_launch(job, error)
-            end = None
         except asyncio.CancelledError:
             if self._cancelled:
                 raise
             self._fail_launch(job, PydatataskError(f"The run of {self.task.name} on {job} cancelled its caller."))
-            end = None
         finally:
-            self._leave(job)
+            if not isinstance(end, Left):
+                self._leave(job)
         if end is not None:
             self._end(job, end)
 
     def _leave(self, job: str) -> None:
         self.running.pop(job, None)
 
-    def _end(self, job: str, end: Ended | Again | Dropped) -> None:
+    def _end(self, job: str, end: Ended | Again | Dropped | Left) -> None:
         self._troubles.pop(job, None)
         self._ended(self, job, end)
         if isinstance(end, Ended):
@@ -269,8 +302,11 @@ class Lane:
             if self._emit is not None:
                 self._emit(Retrying(self.task.name, job, end.record, end.delay))
             self._wait(job, end.delay, Wait(end.record.attempt, str(end.record.cause), end.record.exception))
-        else:
-            self._readiness.recheck(self._number, job)
+        elif isinstance(end, Dropped):
+            if end.delay:
+                self._wait(job, end.delay, Wait(None, "inhibited", None))
+            else:
+                self._readiness.recheck(self._number, job)
         self._again.discard(job)
 
     def _wait(self, job: str, delay: float, wait: Wait) -> None:
@@ -289,7 +325,7 @@ class Lane:
     def _fail_launch(self, job: str, error: Exception) -> None:
         """Try again while a store or site is unavailable; set the job aside after anything else."""
         delay: float | None = None
-        if isinstance(error, StoreUnavailableError):
+        if isinstance(error, StoreUnavailableError | SiteUnavailableError):
             self._troubles[job] = times = self._troubles.get(job, 0) + 1
             delay = min(2.0 ** min(times - 1, 10), 60.0)
             self._wait(job, delay, Wait(None, "unavailable", str(error)))

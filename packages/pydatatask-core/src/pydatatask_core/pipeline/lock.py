@@ -117,6 +117,7 @@ class FileLock(PipelineLock):
     """
 
     def __init__(self, script: str | os.PathLike[str]) -> None:
+        """:param script: the lock is named after its path as it is given, symbolic links in it and all."""
         self.script = Path(script).absolute()
         digest = hashlib.sha256(os.fsencode(self.script)).hexdigest()[:16]
         self.path = state_folder() / f"{self.script.stem[:40]}-{digest}.lock"

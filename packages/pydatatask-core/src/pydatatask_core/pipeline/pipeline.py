@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,11 +20,12 @@ from ..session import Session
 from ..task.base import RunTask, Task
 from ..task.executor import ExecutorTask
 from .controller import Controller
+from .desk import answer, desk_beside, open_desk
 from .events import Observer
 from .feed import Polling
 from .graph import Graph
 from .lease import Lease
-from .lock import FileLock, PipelineLock
+from .lock import FileLock, Holder, PipelineLock
 from .opening import Opening, give_up, open_all
 from .quota import ResourceManager
 
@@ -211,7 +215,9 @@ class Pipeline:
             if isinstance(task, RunTask):
                 task.may_begin = may_begin
 
-    def make_controller(self, observers: Iterable[Observer] = (), *, fail_fast: bool = False) -> Controller:
+    def make_controller(
+        self, observers: Iterable[Observer] = (), *, fail_fast: bool = False, leave: bool = False
+    ) -> Controller:
         """Make a controller for one run, to be driven and watched by the caller. The pipeline must be open.
 
         :raises ConfigurationError: if the pipeline is not open, or a run is going on.
@@ -224,6 +230,7 @@ class Pipeline:
             observers=observers,
             polling=self.polling,
             fail_fast=fail_fast,
+            leave=leave,
             unopened=self._unopened,
         )
 
@@ -235,20 +242,22 @@ class Pipeline:
         *,
         observers: Iterable[Observer] = (),
         fail_fast: bool = False,
+        leave: bool = False,
     ) -> Controller:
         """Run until nothing is left to do; see :meth:`Controller.run`. Gives the controller, which knows what happened.
 
         :param timeout: seconds after which to give up.
+        :param leave: start runs on other sites, and do not wait for their ends.
         :raises LockHeldError: if another controller drives this pipeline.
         :raises TimeoutError: after that time. What ran in this process was cancelled.
         :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
         """
-        controller = self.make_controller(observers, fail_fast=fail_fast)
+        controller = self.make_controller(observers, fail_fast=fail_fast, leave=leave)
         if self.controller is not None:
             raise ConfigurationError("This pipeline is running already.")
         self.controller = controller
         try:
-            async with self.locked(controller.stop), asyncio.timeout(timeout):
+            async with self.locked(controller.stop), self._told(controller), asyncio.timeout(timeout):
                 await controller.run(forever=forever, launch_once=launch_once)
         except TimeoutError as error:
             raise TimeoutError(f"The pipeline was not done after {timeout} seconds.") from error
@@ -256,12 +265,32 @@ class Pipeline:
             self.controller = None
         return controller
 
+    @property
+    def desk(self) -> Path | None:
+        """Where a controller that runs this pipeline on this machine answers questions; see :mod:`.desk`."""
+        if isinstance(self._lock, FileLock):
+            return desk_beside(self._lock.path)
+        return None if self.script is None else desk_beside(FileLock(self.script).path)
+
+    @asynccontextmanager
+    async def _told(self, controller: Controller) -> AsyncIterator[None]:
+        """Answer other commands' questions about a run."""
+        desk = self.desk
+        if desk is None:
+            yield
+            return
+        holder = Holder.this_process()
+        async with open_desk(desk, partial(answer, controller, self.tasks, holder)):
+            yield
+
     async def update(self) -> bool:
-        """Do one round: see what changed, start what is ready now, and wait for the functions among it.
+        """Do one round: see what changed, start what is ready now, and wait for what runs in this process.
+
+        Runs on other sites go on; a later round sees their ends.
 
         :returns: whether anything was started or is live.
         """
-        controller = await self.run(launch_once=True)
+        controller = await self.run(launch_once=True, leave=True)
         return any(task.launched or task.live for task in controller.progress())
 
     def dependants(self, node: Repository | Task, recursive: bool) -> Iterable[Repository | Task]:
@@ -293,7 +322,8 @@ def _script_that_calls() -> str | None:
     if frame is None or frame.f_globals.get("__name__") != "__main__":
         return None
     file = frame.f_globals.get("__file__")
-    return None if file is None else str(file)
+    # However the script is reached, it is one pipeline.
+    return None if file is None else os.path.realpath(str(file))
 
 
 def _raise(results: Iterable[BaseException | None]) -> None:

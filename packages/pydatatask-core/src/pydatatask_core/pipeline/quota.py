@@ -58,6 +58,11 @@ class Resources:
             None if launches is None else int(quantity(launches, "launches")),
         )
 
+    @override
+    def __str__(self) -> str:
+        launches = "" if self.launches is None else f", {self.launches} launches"
+        return f"{self.cpu:g} cpu, {_memory(self.mem)} mem{launches}"
+
     def __add__(self, other: Resources) -> Resources:
         return Resources(self.cpu + other.cpu, self.mem + other.mem, _sum(self.launches, other.launches))
 
@@ -112,11 +117,21 @@ class ResourceManager:
         """Name the amount that is larger than the whole quota's; None if it may fit some time."""
         return cost.exceeding(self.quota)
 
-    def request(self, request: Request, time: float) -> str | None:
-        """Reserve what a request needs, or let it wait and name what it waits for. ``time`` is in seconds."""
+    def in_use(self, window: float, time: float) -> Resources:
+        """Give what is in use now, launches of the last ``window`` seconds included where they are counted."""
+        recent = None if self.quota.launches is None else self._recent(window, time)
+        return Resources(self.used.cpu, self.used.mem, recent)
+
+    def lacking(self, request: Request, time: float) -> str | None:
+        """Name what a request would wait for, or waits for. ``time`` is in seconds."""
         lacking = self._lacking(request, time)
         if lacking is None and self._waiting and self._waiting[0][0] < -request.priority:
-            lacking = "a job of higher priority"
+            return "a job of higher priority"
+        return lacking
+
+    def request(self, request: Request, time: float) -> str | None:
+        """Reserve what a request needs, or let it wait and name what it waits for. ``time`` is in seconds."""
+        lacking = self.lacking(request, time)
         if lacking is None:
             self._grant(request, time)
         else:
@@ -165,8 +180,11 @@ class ResourceManager:
         wanted = self.used + request.cost
         if self.quota.launches is None:
             return wanted.exceeding(self.quota)
-        recent = sum(number for begun, number in self._launches if begun > time - request.window)
+        recent = self._recent(request.window, time)
         return Resources(wanted.cpu, wanted.mem, recent + (request.cost.launches or 1)).exceeding(self.quota)
+
+    def _recent(self, window: float, time: float) -> int:
+        return sum(number for begun, number in self._launches if begun > time - window)
 
     def _grant(self, request: Request, time: float) -> None:
         self.used += _held(request.cost)
@@ -188,6 +206,14 @@ def quantity(text: str | float, what: str) -> float:
             f"{what}: {text!r} is no amount. Write a number, or one with a unit such as 500m or 1Gi."
         )
     return float(match[1]) * unit
+
+
+def _memory(size: int) -> str:
+    """Write a number of bytes as Kubernetes does: ``512Mi``."""
+    for unit, factor in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.4g}{unit}"
+    return str(size)
 
 
 def _held(cost: Resources) -> Resources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -10,7 +11,7 @@ from typing_extensions import override
 from ..clock import elapsed
 from ..errors import ConfigurationError
 from .events import LaunchFailed, Waiting
-from .lane import Lane
+from .lane import Lane, Shortage
 from .queues import JobQueue
 from .quota import Request, ResourceManager, Resources
 
@@ -46,6 +47,15 @@ class QuotaLane(Lane):
         self._blocked.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    @override
+    def shortages(self) -> Iterator[Shortage]:
+        for cost, jobs in self._blocked.items():
+            request = self._wanted.get(cost)
+            lacking = None if request is None else self._manager.lacking(request, _time())
+            used = self._manager.in_use(self.task.window, _time())
+            # Between two looks there may be room, and somebody is about to take it.
+            yield Shortage(lacking or "its turn", cost, used, self._manager.quota, jobs)
 
     @override
     def adopt(self, job: str) -> None:

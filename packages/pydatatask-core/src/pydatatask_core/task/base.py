@@ -26,9 +26,20 @@ from ..repository.protocols import MetadataRepository, Repository
 from .link import Link
 from .patience import store_later
 from .policy import Retries, Seconds, seconds
-from .record import RunRecord, has_succeeded
+from .record import NextAttempt, RunRecord, has_succeeded
 
-__all__ = ["Again", "Dropped", "Ended", "RunOptions", "RunTask", "Success", "Task", "success_filter"]
+__all__ = [
+    "Again",
+    "Dropped",
+    "Ended",
+    "Left",
+    "PolicyOptions",
+    "RunOptions",
+    "RunTask",
+    "Success",
+    "Task",
+    "success_filter",
+]
 
 
 class Task(ABC):
@@ -255,8 +266,16 @@ class Again:
 class Dropped:
     """A run was taken back and leaves no record: the job is as if it had not been started."""
 
+    delay: float = 0.0
+    """Seconds before the job may start again."""
 
-class RunOptions(TypedDict, total=False):
+
+@define
+class Left:
+    """A run goes on without this controller. It stays live, and keeps its share of the quota."""
+
+
+class PolicyOptions(TypedDict, total=False):
     """What may be said of the runs of every task class but users' own."""
 
     disabled: bool
@@ -271,6 +290,11 @@ class RunOptions(TypedDict, total=False):
     """The most jobs at a time."""
     priority: int | Callable[[str], int]
     """Jobs of a higher priority start first; a number for all jobs, or a function of the job."""
+
+
+class RunOptions(PolicyOptions, total=False):
+    """The same, and what quota runs draw on, for classes that do not take it by position."""
+
     resource_manager: ResourceManager | None
     """The quota that runs draw on."""
     job_resources: Resources
@@ -308,6 +332,8 @@ class RunTask(Task):
         """Whether runs happen in this process where they can; see :meth:`Pipeline.settings`."""
         self.may_begin: Callable[[], bool] = _always
         """Asked before each run, from any thread; see :meth:`PipelineLock.is_held`."""
+        self.leaving = False
+        """Whether runs on other sites are to go on without this controller, which does not wait for their ends."""
         self.metadata = True
         """Whether done records are published; see :meth:`Pipeline.settings`."""
         self.expect: Callable[[str, bool | None], None] | None = None
@@ -320,7 +346,7 @@ class RunTask(Task):
             self.link("done", done, is_status=True, inhibits_start=True, required_for_output=True)
 
     @abstractmethod
-    async def run(self, job: str) -> Ended | Again | Dropped:
+    async def run(self, job: str) -> Ended | Again | Dropped | Left:
         """Run one attempt on a job to its end, and publish its done record unless it is to be tried again.
 
         A run that an earlier controller left behind is adopted. A cancellation leaves no record.
@@ -340,8 +366,24 @@ class RunTask(Task):
         return self.priority(job) if callable(self.priority) else self.priority
 
     async def live_jobs(self) -> Collection[str]:
-        """Give the jobs that an earlier controller left running, to be adopted by :meth:`run`."""
+        """Give the jobs that an earlier controller left running, to be adopted by :meth:`run`.
+
+        Called before the controller starts anything of the task, and again if the site could not be asked.
+
+        :raises SiteUnavailableError: if the site cannot be asked now.
+        """
         return ()
+
+    async def released(self) -> None:
+        """The controller has ended. Called whether :meth:`live_jobs` was called or not, and however it ended."""
+
+    async def next_attempts(self) -> Mapping[str, NextAttempt]:
+        """Give the jobs whose next attempt an earlier controller planned, and when."""
+        return {}
+
+    def attempt_of(self, job: str) -> int | None:
+        """Give the number of a live run's attempt; None if it is not known."""
+        return None
 
     def stop(self) -> None:
         """The controller starts no more jobs: take back what waits elsewhere and has not begun."""

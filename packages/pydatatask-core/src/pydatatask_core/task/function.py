@@ -8,7 +8,7 @@ import platform
 import traceback
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self, get_type_hints
 
@@ -20,7 +20,7 @@ from ..repository.protocols import MetadataRepository, Repository
 from .base import Again, Dropped, Ended, RunOptions, RunTask, cancelled_from_outside
 from .deadlines import Limit
 from .patience import store
-from .record import RunRecord
+from .record import DUE, NextAttempt, RunRecord
 
 __all__ = ["HOST", "FunctionTask", "InProcessSyncTask", "TaskFunction", "call", "is_being_cancelled"]
 
@@ -143,6 +143,8 @@ class FunctionTask(RunTask):
         if attempts is not None:
             self.link("attempts", attempts, is_status=True)
         self._failed: dict[str, list[dict[str, Any]]] = {}
+        self._repeated: dict[str, int] = {}
+        """The attempts that are live and not the first, by job."""
         self._arguments: dict[str, Repository] = {}
         self._job_by_name = True
 
@@ -218,7 +220,13 @@ class FunctionTask(RunTask):
     @override
     async def run(self, job: str) -> Ended | Again | Dropped:
         earlier = await self._earlier(job) if self._failed or self.attempts is not None else ()
-        record = await self.attempt(job)
+        if earlier:
+            self._repeated[job] = len(earlier) + 1
+        try:
+            record = await self.attempt(job)
+        finally:
+            if earlier:
+                self._repeated.pop(job, None)
         if record is None:
             return Dropped()
         if earlier:
@@ -227,7 +235,7 @@ class FunctionTask(RunTask):
         if record.cause is not None:
             delay = self.retries.delay_after(record.cause, record.attempt)
             if delay is not None:
-                await self._keep(job, record)
+                await self._keep(job, record, delay)
                 return Again(record, delay)
         await self.publish(job, record)
         if earlier:
@@ -239,16 +247,28 @@ class FunctionTask(RunTask):
             return self._failed.get(job, [])
         if not await self.attempts.contains(job):
             return []
-        return list(await self.attempts.info(job))
+        stored = list(await self.attempts.info(job))
+        return [{name: value for name, value in attempt.items() if name != DUE} for attempt in stored]
 
-    async def _keep(self, job: str, record: RunRecord) -> None:
+    @override
+    async def next_attempts(self) -> Mapping[str, NextAttempt]:
+        stored = {} if self.attempts is None else await self.attempts.info_all()
+        planned = {job: NextAttempt.after(attempts) for job, attempts in stored.items()}
+        return {job: one for job, one in planned.items() if one is not None}
+
+    @override
+    def attempt_of(self, job: str) -> int | None:
+        return self._repeated.get(job, 1)
+
+    async def _keep(self, job: str, record: RunRecord, delay: float) -> None:
         data = record.data()
         data.pop("attempts", None)
-        earlier = [*record.attempts, data]
         if self.attempts is None:
-            self._failed[job] = [dict(attempt) for attempt in earlier]
-        else:
-            await store(partial(self.attempts.dump, job, earlier), f"{self.name} failed on {job}, which cannot be kept")
+            self._failed[job] = [dict(attempt) for attempt in (*record.attempts, data)]
+            return
+        # So that a controller that is started meanwhile does not start the job before its time.
+        planned = [*record.attempts, {**data, DUE: now() + timedelta(seconds=delay)}]
+        await store(partial(self.attempts.dump, job, planned), f"{self.name} failed on {job}, which cannot be kept")
 
     async def _forget(self, job: str) -> None:
         self._failed.pop(job, None)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-__all__ = ["Cause", "Result", "RunRecord", "has_succeeded"]
+__all__ = ["Cause", "NextAttempt", "Result", "RunRecord", "has_succeeded"]
 
 Result = Literal["success", "failure", "timeout", "cancelled", "lost"]
 """How a run ended."""
@@ -25,6 +25,8 @@ class RunRecord:
     result: Result
     cause: Cause | None = None
     return_code: int | None = None
+    reason: str | None = None
+    """What the site said of the end, in its own words."""
     exception: str | None = None
     traceback: str | None = None
     attempt: int = 1
@@ -44,7 +46,7 @@ class RunRecord:
     def data(self) -> dict[str, Any]:
         """Give the record as it is stored: what does not apply is left out."""
         data: dict[str, Any] = {"result": self.result}
-        for name in ("cause", "return_code", "exception", "traceback"):
+        for name in ("cause", "return_code", "reason", "exception", "traceback"):
             value = getattr(self, name)
             if value is not None:
                 data[name] = value
@@ -58,6 +60,30 @@ class RunRecord:
             if value is not None:
                 data[name] = value
         return data
+
+
+@frozen
+class NextAttempt:
+    """An attempt that is to follow a failed one."""
+
+    due: datetime
+    failed: int
+    """The number of the attempt that failed."""
+    cause: str
+    error: str | None
+
+    @classmethod
+    def after(cls, attempts: Any) -> NextAttempt | None:
+        """Read it from the stored attempts of a job; None if they do not say when it is due."""
+        last = attempts[-1] if isinstance(attempts, Sequence) and attempts else None
+        if not isinstance(last, Mapping) or not isinstance(last.get(DUE), datetime):
+            return None
+        error = last.get("exception")
+        return cls(last[DUE], len(attempts), str(last.get("cause")), None if error is None else str(error))
+
+
+DUE = "next_attempt"
+"""The field of a stored attempt that says when the next one is due."""
 
 
 def has_succeeded(data: Any) -> bool:
