@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from pydatatask_core.pipeline.controller import Controller
 from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.runs.lifecycle import SiteTask
 
 from . import output
 from .event_log import logging_events
@@ -66,9 +67,18 @@ def _stop(pipeline: Pipeline) -> str | None:
     if controller is None:
         return None
     controller.stop()
-    live = sum(task.live for task in controller.progress())
-    what = f"waiting for {live} runs to end" if live != 1 else "waiting for 1 run to end"
-    return f"Starting nothing more, {what}. Once more stops at once."
+    left = {name for name, task in pipeline.tasks.items() if isinstance(task, SiteTask)}
+    here = sum(task.live for task in controller.progress() if task.name not in left)
+    elsewhere = sum(task.live for task in controller.progress() if task.name in left)
+    what = f"waiting for {_runs(here)} to end" if here or not elsewhere else "ending"
+    go_on = (
+        f" {_runs(elsewhere)} elsewhere will go on, and the next run of the pipeline finds them." if elsewhere else ""
+    )
+    return f"Starting nothing more, {what}.{go_on} Once more stops at once."
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number:,} runs"
 
 
 def _shown(progress: Progress) -> AbstractAsyncContextManager[None]:

@@ -35,8 +35,8 @@ MOST_SHOWN = 20
 def kill(invocation: Invocation, task: str, jobs: tuple[str, ...]) -> ExitCode:
     """End the live runs of TASK on JOBs, and record them as cancelled.
 
-    Works while the pipeline runs, and while it does not. A cancelled job is not tried again; 'retry' clears it. To end a
-    run and leave no record, so that it starts again, delete it from TASK.live.
+    Works while the pipeline runs, and while it does not. A cancelled job is not tried again; 'retry' clears it. To end
+    a run and leave no record, so that it starts again, delete it from TASK.live.
     """
     pipeline = invocation.pipeline
     chosen = outside(find_task(pipeline, task))

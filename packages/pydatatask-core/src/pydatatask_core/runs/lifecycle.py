@@ -15,14 +15,14 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from typing_extensions import Unpack, override
 
 from ..clock import now
 from ..errors import ConflictError, SiteUnavailableError, StoreUnavailableError
 from ..repository.memory import InProcessMetadataRepository
-from ..repository.protocols import MetadataRepository, Repository
+from ..repository.protocols import BlobRepository, MetadataRepository, Repository
 from ..task.base import Again, Dropped, Ended, Left, RunOptions, RunTask
 from ..task.record import RunRecord
 from .observation import Observation, observation_of
@@ -60,7 +60,13 @@ class SiteTask(RunTask, Generic[Spec]):
     ) -> None:
         """:param options: see :class:`RunOptions`."""
         super().__init__(name, done, ready, **options)
+        self.grace = 10.0
+        """Seconds that a run has to end by itself when it is to end."""
+        self.forced = False
+        """Whether jobs start even if something inhibits them."""
         self._observation: Observation | None = None
+        self.followed: set[str] = set()
+        """Jobs whose runs this controller follows now."""
         self._found: set[str] = set()
         """Jobs that an earlier controller left, and that were not looked into yet."""
         self._due: set[str] = set()
@@ -82,11 +88,32 @@ class SiteTask(RunTask, Generic[Spec]):
     async def collect(self, sighting: Sighting, record: RunRecord) -> None:
         """Store what a run that ended has left. May be repeated, and then stores the same."""
 
+    def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:
+        """Give the repository that gets what runs write to a stream, if one does."""
+        return None
+
     async def appeared(self, sighting: Sighting) -> None:
         """A run is live: tell people, if there is a place for it. May be repeated."""
 
     async def disappeared(self, job: str) -> None:
         """No attempt at a job is live now."""
+
+    async def attend(self, sighting: Sighting) -> float | None:
+        """Look after a run that has not ended, whenever it changes. May be repeated.
+
+        :returns: the seconds after which to do so again at the latest; None if only a change matters.
+        """
+        return UNHEARD if sighting.phase is Phase.CLAIMED else None
+
+    @override
+    def attempt_of(self, job: str) -> int | None:
+        last = None if self._observation is None else self._observation.latest(self.name, job)
+        return None if last is None else last.run.attempt
+
+    @override
+    def waits_for(self, job: str) -> str | None:
+        last = None if self._observation is None else self._observation.latest(self.name, job)
+        return last.reason if last is not None and last.phase in {Phase.CLAIMED, Phase.LEAVING} else None
 
     async def remembered(self) -> Collection[Sighting]:
         """Give the runs that were live by what was told people. Those whose claim is gone are looked for by it."""
@@ -116,6 +143,14 @@ class SiteTask(RunTask, Generic[Spec]):
         self._found.update(mine)
         return mine
 
+    def latest(self) -> list[Sighting]:
+        """Give what is known of the last attempt at each job, while the site is watched."""
+        observation = self._observation
+        if observation is None:
+            return []
+        seen = (observation.latest(self.name, job) for job in observation.jobs(self.name))
+        return [run for run in seen if run is not None and self._is_mine(run)]
+
     def _is_mine(self, sighting: Sighting | None) -> bool:
         return sighting is not None and sighting.owner == self.owner
 
@@ -137,10 +172,13 @@ class SiteTask(RunTask, Generic[Spec]):
         observation = self._observation
         if observation is None:
             raise SiteUnavailableError(f"Task {self.name} has not seen its site {self.site.host} yet.")
+        self.followed.add(job)
         try:
             return await self._follow(observation, job)
         except _LeavingError:
             return Left()
+        finally:
+            self.followed.discard(job)
 
     async def _follow(self, observation: Observation, job: str) -> Ended | Again | Dropped | Left:
         """Do what the site shows is to be done next, until nothing is."""
@@ -161,7 +199,7 @@ class SiteTask(RunTask, Generic[Spec]):
                 await self.persist("note that it runs", job, partial(self.appeared, last))
             if self.leaving:
                 return Left()
-            await observation.change(self.name, job, last, UNHEARD if last.phase is Phase.CLAIMED else None)
+            await observation.change(self.name, job, last, await self.attend(last))
 
     def _conflict(self, job: str) -> ConflictError:
         return ConflictError(
@@ -196,7 +234,7 @@ class SiteTask(RunTask, Generic[Spec]):
 
     async def _is_inhibited(self, job: str) -> bool:
         links = [link for name, link in self.links.items() if link.inhibits_start and name not in LIVE_LINKS]
-        return any(await asyncio.gather(*(link.repo.contains(job) for link in links)))
+        return not self.forced and any(await asyncio.gather(*(link.repo.contains(job) for link in links)))
 
     async def _reap(self, observation: Observation, job: str) -> Ended | Again | Dropped:
         attempts = observation.attempts(self.name, job)
@@ -266,6 +304,7 @@ class SiteTask(RunTask, Generic[Spec]):
             result=sighting.result,
             cause=sighting.cause,
             return_code=sighting.return_code,
+            return_codes=sighting.return_codes,
             reason=sighting.reason,
             attempt=sighting.run.attempt,
             start_time=sighting.start_time or ended,

@@ -38,6 +38,8 @@ class Observation:
         self._released: OrderedDict[str, None] = OrderedDict()
         """The claims that were released last. What was seen of them before may be told after."""
         self._checks: set[asyncio.Task[None]] = set()
+        self.listeners: set[Callable[[str, str], None]] = set()
+        """Called with a task's name and a job when what is known of the job changed. Must not raise."""
 
     async def open(self) -> None:
         """Begin to watch, unless somebody has begun, and wait for the first complete view.
@@ -108,6 +110,8 @@ class Observation:
 
     def wake(self, task: str, job: str) -> None:
         """Have those look again who wait for a job."""
+        for listener in tuple(self.listeners):
+            listener(task, job)
         for waiter in self._waiting.pop((task, job), ()):
             if not waiter.done():
                 waiter.set_result(None)

@@ -24,9 +24,9 @@ Times are hundredths of a second since 1970 by the clock of the host. They are m
 
 from __future__ import annotations
 
-__all__ = ["CANCEL", "FINISH", "PROBE", "REMOVE", "RUN", "SCAN", "SUPERVISE"]
+__all__ = ["CANCEL", "COMMON", "DELETE", "FINISH", "PROBE", "RUN", "SCAN", "SUPERVISE"]
 
-_COMMON = r"""
+COMMON = r"""
 # Set 'now'.
 tell_time() { read -r up rest < /proc/uptime; now=$((${up%.*}${up#*.} + offset)); }
 
@@ -74,6 +74,13 @@ tell() {
 
 read -r boot < /proc/sys/kernel/random/boot_id
 """
+"""What most programs begin with."""
+
+DELETE = r"""
+# Delete a folder. A job may have left folders in it that even their owner may not change.
+delete() { rm -rf -- "$1" 2>/dev/null || { chmod -R u+rwX "$1" && rm -rf -- "$1"; } 2>/dev/null; }
+"""
+"""A function of the programs that delete."""
 
 SUPERVISE = (
     r"""
@@ -85,7 +92,7 @@ stop=
 trap 'stop=cancelled' TERM
 trap 'stop=timeout' ALRM
 """
-    + _COMMON
+    + COMMON
     + r"""
 # Do something after so many seconds, unless ended before; 'later' is its pid.
 after() { ( trap 'kill $!' TERM; sleep "$1" & wait $! && kill "$2" "$3" ) > /dev/null & later=$!; }
@@ -151,7 +158,7 @@ SCAN = (
     r"""
 base=$1 ns=$2 only=$3
 """
-    + _COMMON
+    + COMMON
     + r"""
 cd "$base" 2>/dev/null || { echo gone; exit; }
 for name in ${only:-*@*/[0-9]*}; do
@@ -168,7 +175,7 @@ CANCEL = (
 dir=$1 name=$2 ns=$3 offset=$4 word=$5
 cd "$dir" 2>/dev/null || exit 0
 """
-    + _COMMON
+    + COMMON
     + r"""
 put "cancel.$$" "$word" && mv "cancel.$$" cancel
 tell_time
@@ -188,7 +195,7 @@ FINISH = (
 dir=$1 name=$2 ns=$3 offset=$4
 cd "$dir" 2>/dev/null || exit 0
 """
-    + _COMMON
+    + COMMON
     + r"""
 [ ! -e exit ] || { tell; exit; }
 put lost "$$" || exit
@@ -214,7 +221,7 @@ PROBE = (
     r"""
 ns=$1
 """
-    + _COMMON
+    + COMMON
     + r"""
 shift
 judge "$@"
@@ -222,12 +229,3 @@ echo "$alive"
 """
 )
 """Tell whether a supervisor lives whose folder is gone. Arguments: pid namespace, and the words of its start record."""
-
-REMOVE = r"""
-base=$1 name=$2 aside=$3
-cd "$base" 2>/dev/null || exit 0
-mkdir -p .old
-mv "$name" ".old/$aside" 2>/dev/null
-rm -rf -- ".old/$aside"
-"""
-"""Take a claim away, and then delete it. Arguments: the app's folder, the claim's name, and a name of its own."""

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from ..streams import BlobReader
 from ..task.record import Cause, Result
+from .following import FollowingReader
 
 __all__ = ["Cancellation", "ExecutionSite", "Gone", "Phase", "RunName", "Sighting", "Snapshot", "Spec"]
 
@@ -60,6 +61,8 @@ class Sighting:
     """How it ended, if it has."""
     cause: Cause | None = None
     return_code: int | None = None
+    return_codes: Mapping[str, int] | None = None
+    """Those of all programs of the run, by name, where it has several."""
     reason: str | None = None
     """What the site says, in its own words: why it waits, or how it ended."""
     start_time: datetime | None = None
@@ -146,6 +149,18 @@ class ExecutionSite(ABC, Generic[Spec]):
 
         :raises MissingJobError: if nothing of it is left.
         """
+
+    async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
+        """Open what a run writes, from its beginning on, to be read to its end: reading waits for more.
+
+        :raises MissingJobError: if nothing of it is there.
+        """
+
+        async def is_over() -> bool:
+            runs = await self.look(run.task, run.job)
+            return not any(seen.run == run and seen.phase is not Phase.ENDED for seen in runs)
+
+        return FollowingReader(await self.open_output(run, stream), is_over)
 
     @abstractmethod
     async def release(self, task: str, job: str) -> None:

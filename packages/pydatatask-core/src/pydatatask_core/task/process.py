@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
@@ -26,6 +27,7 @@ from .base import PolicyOptions
 from .live import LiveRuns
 from .policy import Seconds, seconds
 from .record import RunRecord
+from .restoring import restore
 from .template import Template, Variables
 
 __all__ = ["STDOUT", "ProcessTask"]
@@ -102,6 +104,7 @@ class ProcessTask(SiteTask[HostFiles]):
         for variable in self.environ:
             if not _VARIABLE.fullmatch(variable):
                 raise ConfigurationError(f"Task {name!r}: {variable!r} is no name of an environment variable.")
+        self._restoring: asyncio.Task[None] | None = None
         live = LiveRuns(pids, partial(self.end, how="dropped"))
         self.link("live", live, is_status=True, inhibits_start=True, inhibits_output=True)
         self.link("pids", live, is_status=True)
@@ -166,6 +169,10 @@ class ProcessTask(SiteTask[HostFiles]):
         }
 
     @override
+    def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:
+        return self.stdout if stream == "stdout" or self.interleaved else self.stderr
+
+    @override
     async def collect(self, sighting: Sighting, record: RunRecord) -> None:
         if record.succeeded:
             for name, repo in self._staged().items():
@@ -196,6 +203,29 @@ class ProcessTask(SiteTask[HostFiles]):
     @override
     async def disappeared(self, job: str) -> None:
         await self.pids.delete(job)
+
+    @override
+    async def live_jobs(self) -> Collection[str]:
+        jobs = await super().live_jobs()
+        if self._restoring is None:
+            self._restoring = asyncio.ensure_future(restore(self.pids, self._running, self._appear_again))
+        return jobs
+
+    @override
+    async def released(self) -> None:
+        restoring, self._restoring = self._restoring, None
+        if restoring is not None:
+            restoring.cancel()
+            await asyncio.gather(restoring, return_exceptions=True)
+        await super().released()
+
+    def _running(self) -> list[str]:
+        return [seen.run.job for seen in self.latest() if seen.phase is Phase.RUNNING and seen.run.job in self.followed]
+
+    async def _appear_again(self, job: str) -> None:
+        for seen in self.latest():
+            if seen.run.job == job and seen.phase is Phase.RUNNING and job in self.followed:
+                await self.appeared(seen)
 
     @override
     async def remembered(self) -> Collection[Sighting]:
