@@ -203,3 +203,17 @@ def test_the_library_speaks_through_a_scripts_own_logging(place: Place) -> None:
     )
     assert "skipped 1 stored keys" in ended.stderr.decode()
     assert ended.returncode == 5
+
+
+def test_a_script_reached_through_a_link_has_the_same_lock(place: Place) -> None:
+    place.write("texts", "a")
+    link = place.folder / "alias.py"
+    link.symlink_to(TESTS / "pipelines" / "waiting.py")
+    by_itself = json.loads(place.script("waiting", "status", "--json").out)["lock"]
+    by_p = json.loads(place.command("-p", str(link), "status", "--json").out)["lock"]
+    assert by_itself is not None
+    assert by_p == by_itself
+    through_link = subprocess.run(
+        [sys.executable, str(link), "status", "--json"], cwd=place.folder, env=place.environment, capture_output=True
+    )
+    assert json.loads(through_link.stdout)["lock"] == by_itself
