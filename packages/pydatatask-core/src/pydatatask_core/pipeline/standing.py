@@ -42,6 +42,7 @@ class Standing:
     cause: str | None = None
     """Of the attempt that failed last."""
     error: str | None = None
+    """What went wrong; of a live run, what keeps it from beginning."""
     due: str | None = None
     """When the next attempt is due: ISO 8601, UTC."""
     lacking: str | None = None
@@ -171,7 +172,9 @@ def _joined(crowd: Crowd, job: str, standing: Standing) -> Crowd:
 def _live(lane: Lane, job: str) -> Standing:
     begun = lane.running[job]
     since = None if begun is None else _moment(now() - timedelta(seconds=elapsed() - begun))
-    return Standing(kind="live", since=since, attempt=lane.task.attempt_of(job))
+    obstacle = lane.task.waits_for(job)
+    error = None if obstacle is None else _brief(obstacle)
+    return Standing(kind="live", since=since, attempt=lane.task.attempt_of(job), error=error)
 
 
 def _retry(lane: Lane, job: str) -> Standing:

@@ -385,6 +385,10 @@ class RunTask(Task):
         """Give the number of a live run's attempt; None if it is not known."""
         return None
 
+    def waits_for(self, job: str) -> str | None:
+        """Give why a live run does not begin, in the words of its site; None if nothing is known to keep it."""
+        return None
+
     def stop(self) -> None:
         """The controller starts no more jobs: take back what waits elsewhere and has not begun."""
 

@@ -25,6 +25,8 @@ class RunRecord:
     result: Result
     cause: Cause | None = None
     return_code: int | None = None
+    return_codes: Mapping[str, int] | None = None
+    """Those of all programs of the run, by name, where it has several."""
     reason: str | None = None
     """What the site said of the end, in its own words."""
     exception: str | None = None
@@ -46,7 +48,7 @@ class RunRecord:
     def data(self) -> dict[str, Any]:
         """Give the record as it is stored: what does not apply is left out."""
         data: dict[str, Any] = {"result": self.result}
-        for name in ("cause", "return_code", "reason", "exception", "traceback"):
+        for name in ("cause", "return_code", "return_codes", "reason", "exception", "traceback"):
             value = getattr(self, name)
             if value is not None:
                 data[name] = value
