@@ -37,6 +37,8 @@ def standing_line(standing: Standing) -> str:
     """Say how a job stands, and what would change that."""
     if standing.kind == "live":
         attempt = "" if standing.attempt is None else f", attempt {standing.attempt}"
+        if standing.error:
+            return f"claimed{since(standing.since)}{attempt}, and cannot begin yet: {standing.error}"
         return f"running{since(standing.since)}{attempt}"
     if standing.kind == "retry":
         failed = "it could not be run" if standing.attempt is None else f"attempt {standing.attempt} failed"
@@ -64,6 +66,8 @@ def _crowd(crowd: Crowd) -> str:
     standing = crowd.standing
     if standing.kind == "live":
         attempt = "" if standing.attempt in {None, 1} else f", attempt {standing.attempt}"
+        if standing.error:
+            return f"claimed{attempt}, the first{since(standing.since)}, and cannot begin yet: {standing.error}"
         return f"running{attempt}, the first{since(standing.since)}"
     if standing.kind == "retry":
         failed = "could not be run" if standing.attempt is None else f"attempt {standing.attempt} failed"
@@ -86,6 +90,8 @@ def _in_short(standing: Standing) -> str:
         return f"waiting for {standing.lacking}"
     if standing.kind == "retry":
         return f"waiting for a retry ({standing.cause}), the first due {_due(standing.due)}"
+    if standing.kind == "live" and standing.error:
+        return f"that cannot begin yet ({standing.error})"
     return headline(standing)
 
 
