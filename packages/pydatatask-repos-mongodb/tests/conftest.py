@@ -1,4 +1,4 @@
-"""One server for all tests, a database for each. No test here may block the event loop from our code."""
+"""One server and one database for all tests, a collection for each. No test here may block the event loop from our code."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from pydatatask_repos_mongodb.api import Collection
 __all__ = ["driver", "live", "may_block", "name", "no_blocking", "raw", "repo", "url"]
 
 _numbers = itertools.count()
-PREFIX = f"pydatatask-test-{os.getpid()}"
+DATABASE = f"pydatatask-test-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
 def may_block() -> Allowances:
-    """The driver looks at this machine when it first connects."""
-    return {"pymongo/asynchronous/topology.py": ("open",)}
+    """A client looks at this machine when it is made, and when it first connects."""
+    return {
+        "pymongo/asynchronous/topology.py": ("open",),
+        "pymongo/client_options.py": ("_parse_pool_options",),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +41,14 @@ def url() -> Iterator[str]:
     yield url
     with MongoClient[dict[str, Any]](url) as client:
         for name in client.list_database_names():
-            if name.startswith(PREFIX):
+            if name.startswith(DATABASE):
                 client.drop_database(name)
 
 
 @pytest.fixture
 def name() -> str:
-    """The name of a fresh database."""
-    return f"{PREFIX}-{next(_numbers)}"
+    """The name of a fresh collection: database, ``/``, collection."""
+    return f"{DATABASE}/jobs-{next(_numbers)}"
 
 
 @pytest.fixture(params=DRIVERS)
@@ -56,9 +59,11 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 async def raw(url: str, name: str) -> AsyncIterator[RawCollection]:
-    """The back door: the collection by a client of its own."""
+    """The back door: the collection by a client of its own. What is in it at the end is removed."""
+    database, _, collection = name.partition("/")
     async with AsyncMongoClient[dict[str, Any]](url) as client:
-        yield client[name]["jobs"]
+        yield client[database][collection]
+        await client[database][collection].delete_many({})
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -43,13 +44,15 @@ def url_of(host: str, port: int, **changed: str) -> str:
 
 @asynccontextmanager
 async def database(driver: Driver, url: str, name: str, **options: Any) -> AsyncIterator[Database]:
-    """A database of a fresh client, which is closed at the end."""
+    """The database that a name begins with, of a fresh client, which is closed at the end."""
+    name = name.partition("/")[0]
     if driver == "motor":
         motor: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url, **options)
         try:
             yield motor[name]
         finally:
-            motor.close()
+            # It says farewell to the server and waits for the answer, which may come through a proxy on this loop.
+            await asyncio.to_thread(motor.close)
         return
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **options)
     async with client:
@@ -58,6 +61,6 @@ async def database(driver: Driver, url: str, name: str, **options: Any) -> Async
 
 @asynccontextmanager
 async def collection(driver: Driver, url: str, name: str, **options: Any) -> AsyncIterator[Collection]:
-    """The collection ``jobs`` of such a database."""
+    """The collection that a name tells: database, ``/``, collection."""
     async with database(driver, url, name, **options) as found:
-        yield found["jobs"]
+        yield found[name.partition("/")[2]]

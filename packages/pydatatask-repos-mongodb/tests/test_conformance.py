@@ -12,7 +12,7 @@ from mongo import Driver, RawCollection, collection
 from pydatatask_core.testing import CreatingRepositoryTests
 from pydatatask_repos_mongodb import MongoMetadataRepository
 from pydatatask_repos_mongodb.api import Collection
-from pymongo import AsyncMongoClient, ReplaceOne
+from pymongo import AsyncMongoClient
 from typing_extensions import override
 
 # Making a client for each of so many tests would take longer than the tests.
@@ -40,11 +40,14 @@ class MongoTests(CreatingRepositoryTests[MongoMetadataRepository]):
     async def repo(
         self, clients: AsyncMongoClient[dict[str, Any]], url: str, name: str
     ) -> AsyncIterator[MongoMetadataRepository]:
-        self.raw = clients[name]["jobs"]
+        database, _, jobs = name.partition("/")
+        self.raw = clients[database][jobs]
         async with collection(self.driver, url, name) as self.live:
             repo = MongoMetadataRepository(self.connect)
             await repo.validate()
             yield repo
+        # Some servers drop a collection document by document.
+        await self.raw.delete_many({})
 
     def connect(self) -> Collection:
         return self.live
@@ -73,7 +76,8 @@ class MongoTests(CreatingRepositoryTests[MongoMetadataRepository]):
     @override
     async def fill(self, repo: MongoMetadataRepository, jobs: Iterable[str]) -> set[str]:
         todo = set(jobs)
-        await self.raw.bulk_write([ReplaceOne({"_id": job}, self.values[0], upsert=True) for job in todo])
+        await self.raw.delete_many({"_id": {"$in": list(todo)}})
+        await self.raw.insert_many([{"_id": job, **self.values[0]} for job in todo])
         return todo
 
 

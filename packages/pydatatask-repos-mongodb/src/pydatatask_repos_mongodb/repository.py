@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pydatatask_core.errors import MalformedValueError, StoreUnavailableError
@@ -27,6 +27,8 @@ from .watching import NoChangeStreamsError, Watch
 __all__ = ["MongoMetadataRepository"]
 
 _log = logging.getLogger("pydatatask.repository")
+
+D = TypeVar("D", bound=Mapping[str, Any])
 
 KEYS = 10_000
 """Keys that are asked for at once; some 400 KB."""
@@ -94,9 +96,9 @@ class MongoMetadataRepository(CreatingRepository):
     async def info_all(self) -> dict[str, Any]:
         infos: dict[str, Any] = {}
         keys = ValidKeys(self)
-        async for page in self._store.documents("read the values of all jobs", None, VALUES):
-            for document in page:
-                for job in keys.valid([_key(document)]):
+        async with aclosing(self._store.documents("read the values of all jobs", None, VALUES)) as batches:
+            async for page in batches:
+                for job, document in _valid(keys, page):
                     infos[job] = self._value(job, document)
         keys.report()
         return infos
@@ -154,28 +156,32 @@ class MongoMetadataRepository(CreatingRepository):
 
     @override
     async def unfiltered_iter(self) -> AsyncIterator[str]:
-        """Give every key. One that is no string is given as Python writes it, which is no job id."""
-        async for page in self._store.documents("list the jobs", {"_id": 1}, KEYS):
-            for document in page:
-                yield _key(document)
+        """Give every key. One that is no string is given in angle brackets, which is no job id."""
+        async with aclosing(self._store.documents("list the jobs", {"_id": 1}, KEYS)) as batches:
+            async for page in batches:
+                for document in page:
+                    yield _key(document)
 
     @override
     async def pages(self) -> AsyncIterator[list[str]]:
         """Give the valid jobs by the thousand, in order. The server reads its index of keys for it and nothing else."""
         keys = ValidKeys(self)
-        async for page in self._store.documents("list the jobs", {"_id": 1}, KEYS):
-            for start in range(0, len(page), PAGE):
-                yield keys.valid(map(_key, page[start : start + PAGE]))
+        async with aclosing(self._store.documents("list the jobs", {"_id": 1}, KEYS)) as batches:
+            async for page in batches:
+                for start in range(0, len(page), PAGE):
+                    yield keys.valid(map(_key, page[start : start + PAGE]))
         keys.report()
 
     @override
     async def versions(self) -> AsyncIterator[list[tuple[str, str]]]:
         """Give pages of jobs with digests of their documents, all of which are read for it."""
         keys = ValidKeys(self)
-        async for page in self._store.documents("list the jobs", None, VALUES, raw=True):
-            digests = [(_key(document), hashlib.blake2b(document.raw, digest_size=12)) for document in page]
-            valid = set(keys.valid(key for key, _ in digests))
-            yield [(key, digest.hexdigest()) for key, digest in digests if key in valid]
+        async with aclosing(self._store.documents("list the jobs", None, VALUES, raw=True)) as batches:
+            async for page in batches:
+                yield [
+                    (job, hashlib.blake2b(document.raw, digest_size=12).hexdigest())
+                    for job, document in _valid(keys, page)
+                ]
         keys.report()
 
     @override
@@ -225,7 +231,14 @@ class MongoMetadataRepository(CreatingRepository):
 
 def _key(document: Mapping[str, Any]) -> str:
     key = document["_id"]
-    return key if isinstance(key, str) else repr(key)
+    return key if isinstance(key, str) else f"<{key!r}>"
+
+
+def _valid(keys: ValidKeys, documents: Iterable[D]) -> Iterator[tuple[str, D]]:
+    """Give the documents of valid jobs, each with its job."""
+    for document in documents:
+        for job in keys.valid((_key(document),)):
+            yield job, document
 
 
 _watched: WeakKeyDictionary[Channel, bool] = WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import Any, TypeVar, cast
@@ -108,7 +108,7 @@ class Store:
 
     async def documents(
         self, doing: str, projection: Mapping[str, int] | None, batch: int, *, raw: bool = False
-    ) -> AsyncIterator[list[Any]]:
+    ) -> AsyncGenerator[list[Any], None]:
         """Give all documents in the order of their keys, so that none is given twice, in batches of one request."""
         collection = self.collection
         if raw:

@@ -27,7 +27,7 @@ DOING = "watch for changes"
 PIPELINE = [{"$project": {"documentKey": 1, "operationType": 1}}]
 """Has the server send what changed and not what it is now."""
 
-THREAD_AWAIT = 250
+THREAD_AWAIT = 100
 """Milliseconds that Motor's thread waits for a change in one go. It cannot be interrupted."""
 
 
