@@ -1,9 +1,7 @@
-"""A function that fails in every way there is, on the loop, in threads and in processes: what is recorded, and what runs then."""
+"""A function that fails in every way there is, on the loop, in threads and in processes, and what comes of it."""
 
 from __future__ import annotations
 
-import signal
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from programs import Ended, environment, pipeline_file, run, started, wait_until
+from programs import Ended, pipeline_file, run, started, wait_until
 
 FAILURES = pipeline_file("failures")
 SITES = ("loop", "threads", "processes")
@@ -36,16 +34,16 @@ RESULTS = {
 }
 """Result, cause, and what the exception contains, by the way in which the function ends."""
 
-ON_THE_LOOP = RESULTS.keys() - {"interrupts", "child_exits"}
-"""On the controller's own loop these two end the controller, as they end any program."""
+ON_THE_LOOP = RESULTS.keys() - {"interrupts", "child_exits", "blocks"}
+"""On the controller's own loop the first two end the controller, as they end any program, and the last makes all others
+late.
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("retried", ["exception", "timeout"])
 @pytest.mark.parametrize("site", SITES)
-def test_each_way_to_fail_has_its_result_cause_attempts_and_downstream(
-    tmp_path: Path, site: str, retried: str
-) -> None:
+def test_each_way_to_fail_has_its_result_cause_attempts_and_downstream(tmp_path: Path, site: str, retried: str) -> None:
     ways = ON_THE_LOOP if site == "loop" else RESULTS.keys()
     ended = fail(tmp_path, *ways, SITE=site, CAUSES=retried)
     assert ended.code == 1, ended.err
@@ -63,6 +61,13 @@ def test_each_way_to_fail_has_its_result_cause_attempts_and_downstream(
     successes = {way for way in ways if RESULTS[way][0] == "success"}
     assert records(tmp_path, "plugged_done").keys() == successes
     assert records(tmp_path, "beside_done").keys() == ways
+
+
+@pytest.mark.slow
+def test_a_function_that_blocks_the_loop_for_too_long_is_recorded_as_timeout(tmp_path: Path) -> None:
+    assert fail(tmp_path, "blocks", SITE="loop", CAUSES="exception").code == 1
+    record = records(tmp_path, "fail_done")["blocks"]
+    assert (record["result"], record["cause"], record["attempt"]) == ("timeout", "timeout", 1)
 
 
 @pytest.mark.slow
@@ -84,6 +89,56 @@ def test_fail_fast_starts_nothing_after_a_failure_and_the_next_run_does_the_rest
     assert records(tmp_path, "fail_done").keys() == first
     fail(tmp_path, SITE=site, CAUSES="timeout")
     assert Counter(starts(tmp_path)) == dict.fromkeys(jobs, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("site", SITES)
+def test_attempts_are_counted_on_by_the_controller_that_comes_after_a_killed_one(tmp_path: Path, site: str) -> None:
+    settings = {"SITE": site, "CAUSES": "exception", "RETRIES": "3", "DELAY": "0.7"}
+    make_jobs(tmp_path, "raises", "is_fine")
+    for attempt in range(1, 4):
+        with started(FAILURES, "run", cwd=tmp_path, env=settings) as controller:
+            wait_until(
+                lambda attempt=attempt: len(records(tmp_path, "attempts").get("raises", ())) == attempt,  # type: ignore[misc]  # mypy takes no default for a lambda's argument
+                f"attempt {attempt} is kept",
+                controller,
+            )
+            assert "raises" not in records(tmp_path, "fail_done")
+            controller.kill()
+            controller.wait()
+    run(FAILURES, "run", cwd=tmp_path, env=settings)
+    record = records(tmp_path, "fail_done")["raises"]
+    assert (record["result"], record["attempt"]) == ("failure", 4)
+    assert [earlier["attempt"] for earlier in record["attempts"]] == [1, 2, 3]
+    assert Counter(starts(tmp_path)) == {"raises": 4, "is_fine": 1}
+    assert records(tmp_path, "attempts") == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_killed_worker_process_loses_what_had_begun_and_nothing_else(tmp_path: Path, retries: int) -> None:
+    fine = [f"is_fine-{number}" for number in range(200)]
+    ended = fail(tmp_path, "is_killed", *fine, SITE="processes", CAUSES="lost", RETRIES=str(retries))
+    done = records(tmp_path, "fail_done")
+    assert done.keys() == {"is_killed", *fine}, ended.err
+    killed = done["is_killed"]
+    assert (killed["result"], killed["cause"], killed["attempt"]) == ("lost", "lost", retries + 1)
+    assert Counter(starts(tmp_path))["is_killed"] == retries + 1
+    # The pool takes its other worker with it, and what that one was at.
+    lost = {job for job in fine if done[job]["result"] == "lost"}
+    assert len(lost) <= (0 if retries else 1)
+    assert lost <= set(starts(tmp_path))
+    assert records(tmp_path, "plugged_done").keys() == set(fine) - lost
+
+
+@pytest.mark.slow
+def test_a_pool_whose_workers_cannot_start_is_told_and_nothing_is_recorded(tmp_path: Path) -> None:
+    ended = fail(tmp_path, "is_fine", SITE="processes", CAUSES="lost", NO_WORKERS="1")
+    assert ended.code != 0
+    assert "See that its workers can start" in ended.err
+    assert records(tmp_path, "fail_done") == {}
+    fail(tmp_path, SITE="processes", CAUSES="lost")
+    assert records(tmp_path, "fail_done")["is_fine"]["result"] == "success"
 
 
 def fail(folder: Path, *jobs: str, words: tuple[str, ...] = ("run",), **settings: str) -> Ended:

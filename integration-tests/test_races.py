@@ -108,20 +108,20 @@ class Race:
         self._enter()
 
     def someone_holds(self) -> str:
-        return wait_until(self._holder, "somebody holds the lock")
+        return self.somebody_but("nobody")
 
     def somebody_but(self, pid: str) -> str:
-        return wait_until(lambda: (holder := self._holder()) != pid and holder, f"somebody but {pid} holds the lock")
+        holders = wait_until(lambda: self._holders() - {pid}, f"somebody but {pid} holds the lock")
+        return holders.pop()
 
     def somebody(self, pid: str) -> None:
-        wait_until(lambda: self._holder() == pid, f"{pid} holds the lock")
+        wait_until(lambda: self._holders() == {pid}, f"{pid} holds the lock")
 
-    def _holder(self) -> str | None:
+    def _holders(self) -> set[str]:
         try:
-            holder = (self._folder / "holder").read_text()
+            return set((self._folder / "holder").read_text().split())
         except FileNotFoundError:
-            return None
-        return holder or None
+            return set()
 
     def audit(self) -> None:
         wrong = self._folder / "wrong.log"

@@ -1,4 +1,4 @@
-"""Two tasks over files and folders, one in-process and one in threads, that note each start in ``starts.log``.
+"""Three tasks over files and folders, in-process, in threads and in processes, that note starts in ``starts.log``.
 
 Each value is large enough to be written in many pieces.
 """
@@ -6,8 +6,9 @@ Each value is large enough to be written in many pieces.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pydatatask
 
@@ -19,13 +20,17 @@ inputs = pydatatask.FileRepository("inputs", ".txt")
 copies = pydatatask.FileRepository("copies", ".txt")
 folders = pydatatask.DirectoryRepository("folders")
 copy_done = pydatatask.YamlMetadataFileRepository("copy_done")
+packs = pydatatask.FileRepository("packs", ".txt")
 fold_done = pydatatask.YamlMetadataFileRepository("fold_done")
+pack_done = pydatatask.YamlMetadataFileRepository("pack_done")
 
 
 def note_start(task: str, job: str) -> None:
-    """Append a line in one write, which a kill cannot divide."""
+    """Append a line in one write, which a kill cannot divide: what is started, and by which controller."""
+    parent = multiprocessing.parent_process()
+    controller = os.getpid() if parent is None else parent.pid
     log = os.open("starts.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(log, f"{task} {job}\n".encode())
+    os.write(log, f"{task} {job} {controller}\n".encode())
     os.close(log)
 
 
@@ -51,12 +56,22 @@ async def fold(job: str, copies: pydatatask.FileRepository, folders: pydatatask.
             (folder / f"{number}.txt").write_text(await file.read(PIECE))
 
 
+@pydatatask.ExecutorTask("pack", ProcessPoolExecutor(2), pack_done)
+async def pack(job: str, folders: pydatatask.DirectoryRepository, packs: pydatatask.FileRepository) -> None:
+    note_start("pack", job)
+    async with await packs.open(job, "w") as file:
+        for number in range(PIECES):
+            await file.write((folders.fullpath(job) / f"{number}.txt").read_text())
+
+
 copy.link("inputs", inputs, is_input=True)
 copy.link("copies", copies, is_output=True)
 fold.plug(copy)
 fold.link("folders", folders, is_output=True)
+pack.plug(fold)
+pack.link("packs", packs, is_output=True)
 
-pipeline = pydatatask.Pipeline([copy, fold], pydatatask.Session())
+pipeline = pydatatask.Pipeline([copy, fold, pack], pydatatask.Session())
 
 if __name__ == "__main__":
     pydatatask.main(pipeline)

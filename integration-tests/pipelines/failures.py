@@ -11,12 +11,15 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pydatatask
 from typing_extensions import override
 
-TIMEOUT = 0.3
+if TYPE_CHECKING:
+    from pydatatask_core.task.record import Cause
+
+TIMEOUT = 1.0
 """Seconds."""
 
 
@@ -160,20 +163,30 @@ async def nothing(job: str) -> None:
     pass
 
 
+def start_worker() -> None:
+    if os.environ.get("NO_WORKERS"):
+        raise OSError("no room for workers")
+
+
 def make() -> pydatatask.ExecutorTask | pydatatask.InProcessSyncTask:
     done = pydatatask.YamlMetadataFileRepository("fail_done")
     options: Any = {
         "func": fail,
         "timeout": TIMEOUT,
         "attempts": pydatatask.YamlMetadataFileRepository("attempts"),
-        "retries": pydatatask.Retries(1, delay=0.01, causes=os.environ["CAUSES"].split()),
+        # A cause that is none is told when the retries are made.
+        "retries": pydatatask.Retries(
+            int(os.environ.get("RETRIES", "1")),
+            delay=float(os.environ.get("DELAY", "0.01")),
+            causes=cast("set[Cause]", {os.environ["CAUSES"]}),
+        ),
         "failure_ok": bool(os.environ.get("FAILURE_OK")),
     }
     match os.environ["SITE"]:
         case "threads":
             return pydatatask.ExecutorTask("fail", ThreadPoolExecutor(8), done, **options)
         case "processes":
-            return pydatatask.ExecutorTask("fail", ProcessPoolExecutor(2), done, **options)
+            return pydatatask.ExecutorTask("fail", ProcessPoolExecutor(2, initializer=start_worker), done, **options)
         case _:
             return pydatatask.InProcessSyncTask("fail", done, **options)
 

@@ -19,7 +19,6 @@ from pydatatask_core import (
     InProcessSyncTask,
     Pipeline,
     Session,
-    SiteUnavailableError,
 )
 from pydatatask_core.testing.blocking import Allowances
 from typing_extensions import override
@@ -182,7 +181,7 @@ async def test_an_executor_that_takes_no_jobs_is_told_and_nothing_is_recorded() 
     async with pipeline:
         controller = await pipeline.run()
     assert done.data == {}
-    assert [type(problem) for problem in controller.problems()] == [SiteUnavailableError]
+    assert [type(problem) for problem in controller.problems()] == [ConfigurationError]
 
 
 async def test_memory_repositories_are_refused_where_other_processes_would_need_them() -> None:

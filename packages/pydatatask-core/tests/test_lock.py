@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydatatask_core import (
+    ExecutorTask,
     InProcessMetadataRepository,
     InProcessSyncTask,
     LockHeldError,
@@ -19,7 +24,7 @@ from pydatatask_core import (
     StoreUnavailableError,
 )
 from pydatatask_core.pipeline.lease import Lease
-from pydatatask_core.pipeline.lock import FileLock
+from pydatatask_core.pipeline.lock import FileLock, PipelineLock
 from pydatatask_core.testing import Fail, Faults, always, faulty
 from pydatatask_core.testing.blocking import Allowances
 from typing_extensions import override
@@ -120,6 +125,25 @@ def holder_seen_by_another(script: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", ASK, script], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+async def test_of_many_threads_that_want_a_free_lock_file_exactly_one_gets_it() -> None:
+    for _ in range(20):
+        locks = [FileLock("main.py") for _ in range(10)]
+        got = await asyncio.gather(*(lock.acquire(lambda: None) for lock in locks), return_exceptions=True)
+        assert got.count(None) == 1
+        await asyncio.gather(*(lock.release() for lock in locks))
+
+
+async def test_a_lock_file_that_was_being_taken_is_given_back_when_that_is_cancelled() -> None:
+    for _ in range(20):
+        lock = FileLock("main.py")
+        taking = asyncio.ensure_future(lock.acquire(lambda: None))
+        await asyncio.sleep(0)
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert await lock.holder() is None
 
 
 async def test_scripts_have_locks_of_their_own_in_a_private_folder() -> None:
@@ -255,6 +279,175 @@ async def test_a_holder_that_was_overtaken_is_told() -> None:
     await repo.dump("controller.2", {})
     await lost.wait()
     await lease.release()
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("down"), OSError("of a repository that translates nothing")])
+async def test_whatever_keeps_a_lease_from_being_renewed_its_holder_is_told(error: Exception) -> None:
+    faults = Faults()
+    lease = Lease(faulty_creating(InProcessMetadataRepository(), faults), term=TERM)
+    lost = asyncio.Event()
+    await lease.acquire(lost.set)
+    faults.plan = always(Fail(error), "dump")
+    async with asyncio.timeout(10):
+        await lost.wait()
+    assert not lease.is_held()
+    faults.plan = None
+    await lease.release()
+
+
+class Lagging(InProcessMetadataRepository):
+    """Answers late, or never, once a key was created."""
+
+    wait: float = 0.0
+    error: Exception | None = None
+
+    @override
+    async def create(self, job: str, data: Any, /) -> bool:
+        created = await super().create(job, data)
+        self.created = True
+        return created
+
+    created = False
+
+    @override
+    async def pages(self) -> AsyncIterator[list[str]]:
+        if self.created:
+            await asyncio.sleep(self.wait)
+            if self.error is not None:
+                raise self.error
+        async for page in super().pages():
+            yield page
+
+    @override
+    async def unfiltered_iter(self) -> AsyncIterator[str]:
+        async for page in self.pages():
+            for job in page:
+                yield job
+
+
+async def test_a_lease_counts_from_before_it_was_written_however_long_that_took() -> None:
+    repo = Lagging()
+    repo.wait = TERM
+    lease = Lease(repo, term=TERM)
+    lost = asyncio.Event()
+    await lease.acquire(lost.set)
+    assert not lease.is_held()
+    async with asyncio.timeout(10):
+        await lost.wait()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_lease_that_was_being_taken_is_free_at_once_after_a_failure_or_cancellation(cancelled: bool) -> None:
+    repo = Lagging()
+    repo.wait, repo.error = (1000, None) if cancelled else (0, StoreUnavailableError("down"))
+    taking = asyncio.ensure_future(Lease(repo, term=60).acquire(lambda: None))
+    while not repo.created:
+        await asyncio.sleep(0)
+    if cancelled:
+        taking.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else StoreUnavailableError):
+        await taking
+    repo.wait, repo.error = 0, None
+    second = Lease(repo, term=60)
+    async with asyncio.timeout(10):
+        await second.acquire(lambda: None)
+    assert second.is_held()
+    await second.release()
+    assert not second.is_held()
+
+
+async def test_leases_over_memory_never_have_two_holders_though_they_die_and_hang() -> None:
+    repo, chance = Slow(), random.Random(1)
+    holders: dict[Lease, bool] = {}
+    followed = 0
+
+    async def contend(number: int) -> None:
+        nonlocal followed
+        while followed < 12:
+            lease = Lease(repo, term=TERM)
+            try:
+                await lease.acquire(lambda: None)
+            except LockHeldError:
+                await asyncio.sleep(chance.uniform(0, TERM / 10))
+                continue
+            assert not any(other.is_held() for other in holders), "two hold the lease"
+            followed += 1
+            holders[lease] = True
+            await asyncio.sleep(chance.uniform(0, TERM / 2))
+            if chance.random() < 0.5:
+                # It dies: nothing renews or releases it any more. What it holds it may hold until its term ends.
+                assert lease._renewing is not None
+                lease._renewing.cancel()
+            else:
+                await lease.release()
+                del holders[lease]
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(contend(number) for number in range(6)))
+
+
+class Revoked(PipelineLock):
+    """Says that it is held for so many launches, and does not call anybody."""
+
+    def __init__(self, launches: int) -> None:
+        self.left = launches
+
+    @override
+    async def acquire(self, lost: Callable[[], None]) -> None: ...
+
+    @override
+    async def release(self) -> None: ...
+
+    @override
+    async def holder(self) -> None: ...
+
+    @property
+    @override
+    def guards(self) -> str:
+        return "a test"
+
+    @override
+    def is_held(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+async def test_nothing_is_launched_any_more_once_the_lock_is_not_surely_held() -> None:
+    starts: list[str] = []
+
+    async def notes(job: str) -> None:
+        starts.append(job)
+
+    made = InProcessSyncTask("task", InProcessMetadataRepository(), func=notes)
+    made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(50)}), is_input=True)
+    async with asyncio.timeout(20), Pipeline([made], Session(), lock=Revoked(7)) as held:
+        await held.run()
+    assert len(starts) == 7
+    async with asyncio.timeout(20), Pipeline([made], Session()) as free:
+        await free.run()
+    assert len(starts) == 50
+
+
+async def test_what_waits_for_a_thread_does_not_begin_once_the_lock_is_not_surely_held() -> None:
+    starts: list[str] = []
+    go_on = threading.Event()
+    lock = Revoked(1000)
+
+    async def notes(job: str) -> None:
+        starts.append(job)
+        lock.left = 0
+        await asyncio.to_thread(go_on.wait)
+
+    with ThreadPoolExecutor(1) as one:
+        made = ExecutorTask("task", one, InProcessMetadataRepository(), func=notes)
+        made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(9)}), is_input=True)
+        async with asyncio.timeout(20), Pipeline([made], Session(), lock=lock) as held:
+            running = asyncio.ensure_future(held.run())
+            while not starts:
+                await asyncio.sleep(0.001)
+            go_on.set()
+            await running
+        assert len(starts) == 1
 
 
 class _Creating(InProcessMetadataRepository):

@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import Unpack, override
 
 from ..clock import now
-from ..errors import ConfigurationError, SiteUnavailableError
+from ..errors import ConfigurationError
 from ..job import check_job
 from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
@@ -18,8 +18,9 @@ from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
 from .base import RunOptions
 from .function import HOST, FunctionTask, TaskFunction, call, is_being_cancelled
+from .pools import ANY, Ledger, latest, ledger_of, run_in_pool, shut_successors, successor
 from .record import RunRecord
-from .worker import Origin, ThreadLoops, make_workers_mortal, origin_of, run_by_origin
+from .worker import Origin, ThreadLoops, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]
 
@@ -83,6 +84,9 @@ class ExecutorTask(FunctionTask):
     that defines it, so their repositories must be reachable from there: memory repositories are refused. A thread or
     a foreign worker cannot be stopped: a timeout cancels the function where it awaits next, and is recorded when it
     has ended.
+
+    A ``ProcessPoolExecutor`` breaks when one of its workers is killed. The jobs that workers were at are lost then,
+    and are retried if ``retries`` says so; a new pool takes its place, for all tasks that share it, and gets the rest.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class ExecutorTask(FunctionTask):
         self.link("live", self.live, is_status=True, inhibits_start=True)
         self._loops = ThreadLoops()
         self._origin: Origin | None = None
+        self._tickets: dict[str, tuple[Ledger, int]] = {}
         self.session: Session = Session()
         """The session whose resources the function uses; set when the pipeline opens."""
 
@@ -118,7 +123,7 @@ class ExecutorTask(FunctionTask):
         if self.in_process:
             return
         self._origin = origin_of(self)
-        make_workers_mortal(self.executor)
+        ledger_of(self.executor)
         for name, repo in self.arguments.items():
             if any(leaf.repo.change_source is ChangeSource.LOCAL for leaf in leaves(repo.expression)):
                 raise ConfigurationError(
@@ -140,10 +145,7 @@ class ExecutorTask(FunctionTask):
             try:
                 future = self._submit(job)
             except (BrokenExecutor, RuntimeError) as error:
-                raise SiteUnavailableError(
-                    f"Task {self.name!r}: the executor {self.executor!r} takes no more jobs ({error}). "
-                    "Start the pipeline again; if it broke because a worker was killed, give workers more memory."
-                ) from error
+                raise self._unavailable(error) from error
             self.live.begin(job, future)
         try:
             return await self._outcome(job, future)
@@ -151,12 +153,19 @@ class ExecutorTask(FunctionTask):
             # A function that goes on although nobody waits for it is live until somebody does.
             if future.done():
                 self.live.end(job)
+                self._tickets.pop(job, None)
 
     async def _outcome(self, job: str, future: Future[RunRecord | None]) -> RunRecord | None:
         start = self.live.since[job]
         try:
             return await asyncio.wrap_future(future)
         except BrokenExecutor as error:
+            ledger, ticket = self._tickets.get(job, (None, 0))
+            if ledger is not None and not ledger.has_begun(ticket):
+                if not ledger.has_begun(ANY):
+                    raise self._unavailable(error) from error
+                # No worker was at it. It is handed to the pool's successor.
+                return None
             return RunRecord(
                 result="lost", cause="lost", exception=str(error), start_time=start, end_time=now(), host=HOST
             )
@@ -173,9 +182,31 @@ class ExecutorTask(FunctionTask):
         return list(self.live.futures)
 
     def _submit(self, job: str) -> Future[RunRecord | None]:
+        executor = latest(self.executor)
+        try:
+            return self._hand_over(executor, job)
+        except BrokenExecutor:
+            following = successor(executor)
+            if following is None:
+                raise
+            return self._hand_over(following, job)
+
+    def _hand_over(self, executor: Executor, job: str) -> Future[RunRecord | None]:
         if self._origin is None:
-            return self.executor.submit(self._run_in_thread, job)
-        return self.executor.submit(run_by_origin, self._origin, job)
+            return executor.submit(self._run_in_thread, job)
+        ledger = ledger_of(executor)
+        if ledger is None:
+            return executor.submit(run_by_origin, self._origin, job)
+        ticket = ledger.ticket()
+        self._tickets[job] = ledger, ticket
+        return executor.submit(run_in_pool, self._origin, ticket, job)
+
+    def _unavailable(self, error: Exception) -> ConfigurationError:
+        # An executor that was shut down or broke for good is not waited for, as a site is.
+        return ConfigurationError(
+            f"Task {self.name!r}: the executor {self.executor!r} takes no more jobs ({error}). "
+            "See that its workers can start, and start the pipeline again."
+        )
 
     def _run_in_thread(self, job: str) -> RunRecord | None:
         # It may have waited for a long time.
@@ -190,3 +221,5 @@ class ExecutorTask(FunctionTask):
     async def closed(self) -> None:
         if self._loops.used:
             await asyncio.to_thread(self._loops.close)
+        if latest(self.executor) is not self.executor:
+            await asyncio.to_thread(shut_successors, self.executor)

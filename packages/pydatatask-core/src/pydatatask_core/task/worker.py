@@ -20,7 +20,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -36,7 +35,7 @@ from .record import RunRecord
 if TYPE_CHECKING:
     from .executor import ExecutorTask
 
-__all__ = ["Origin", "ThreadLoops", "make_workers_mortal", "origin_of", "run_by_origin"]
+__all__ = ["Origin", "ThreadLoops", "become_worker", "origin_of", "run_by_origin"]
 
 
 class ThreadLoops:
@@ -216,26 +215,6 @@ def _find(module: ModuleType, name: str) -> Task | None:
             if isinstance(task, Task):
                 return task
     return None
-
-
-def make_workers_mortal(executor: Executor) -> None:
-    """Have every worker process of a pool die with this process, those included that never get a job.
-
-    A pool offers no hook after it was made, so its initializer is wrapped. Workers that run already are told with
-    their first job.
-    """
-    if isinstance(executor, ProcessPoolExecutor) and not isinstance(executor._initializer, _Initializer):
-        executor._initializer = _Initializer(executor._initializer)
-
-
-@frozen
-class _Initializer:
-    users: Callable[..., object] | None
-
-    def __call__(self, *arguments: object) -> None:
-        become_worker()
-        if self.users is not None:
-            self.users(*arguments)
 
 
 _mortal = False
