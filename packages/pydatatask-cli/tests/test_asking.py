@@ -87,6 +87,17 @@ def test_why_of_a_task_groups_what_its_jobs_wait_for(place: Place, run: Running)
 
 
 @pytest.mark.slow
+def test_trace_shows_live_runs_and_what_is_waited_for(place: Place, run: Running) -> None:
+    live = job_in(place, "heavy", "live")
+    found = place.script("waiting", "trace", live)
+    assert "heavy   running since 2" in found.out
+    assert "flaky   waits for a retry\n    attempt 1: failure (exception): ValueError: " in found.out
+    tasks = {task["task"]: task for task in told(place, "trace", live)["jobs"][0]["tasks"]}
+    assert tasks["heavy"]["standing"]["attempt"] == 1
+    assert len(tasks["flaky"]["attempts"]) == 1
+
+
+@pytest.mark.slow
 def test_status_says_how_jobs_stand(place: Place, run: Running) -> None:
     found = place.script("waiting", "status")
     assert "heavy: 2 running, 2 waiting for cpu" in found.err

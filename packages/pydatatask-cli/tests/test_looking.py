@@ -297,3 +297,47 @@ def test_a_users_own_repository_is_looked_at_like_any_other(tmp_path: Path, caps
     assert "t.lines 2\n" in capsys.readouterr().out
     assert call(pipeline, "why", "t", "b") == 0
     assert "ready to start" in capsys.readouterr().out
+
+
+def attempt(number: int, second: int, **more: Any) -> dict[str, Any]:
+    """Make a stored attempt that failed after a second."""
+    start = datetime(2024, 5, 1, 12, 0, second, tzinfo=UTC)
+    failed = {"result": "failure", "cause": "exception", "exception": "ValueError: no", "attempt": number}
+    return {**failed, "start_time": start, "end_time": start + timedelta(seconds=1), "host": "here", **more}
+
+
+def test_trace_shows_every_attempt_of_a_run_that_ended(books: MemoryBooks, capsys: Captured) -> None:
+    books.done.data["a"] = {**attempt(3, 20), "attempts": [attempt(1, 0), attempt(2, 10, host="there")]}
+    assert books.call("trace", "a") == 0
+    out = capsys.readouterr().out
+    assert "summary  failure (exception): ValueError: no, attempt 3, started 2024-05-01 12:00:20 UTC" in out
+    assert "attempt 1: failure (exception): ValueError: no, started 2024-05-01 12:00:00 UTC, took 1.0 s, on here" in out
+    assert (
+        "attempt 2: failure (exception): ValueError: no, started 2024-05-01 12:00:10 UTC, took 1.0 s, on there" in out
+    )
+    assert books.call("trace", "a", "--json") == 0
+    (summary, _) = json.loads(capsys.readouterr().out)["jobs"][0]["tasks"]
+    assert [(one["attempt"], one["cause"], one["seconds"]) for one in summary["attempts"]] == [
+        (1, "exception", 1.0),
+        (2, "exception", 1.0),
+    ]
+
+
+def test_trace_shows_attempts_so_far_and_orders_tasks_by_the_first_of_them(capsys: Captured) -> None:
+    attempts = InProcessMetadataRepository({"a": [attempt(1, 30), attempt(2, 50, next_attempt=datetime.now(UTC))]})
+    early = InProcessMetadataRepository({"a": {**attempt(2, 40), "attempts": [attempt(1, 0)]}})
+    second = InProcessSyncTask("second", InProcessMetadataRepository(), attempts=attempts)
+    first = InProcessSyncTask("first", early)
+    for task in (second, first):
+        task.link("texts", InProcessMetadataRepository({"a": {}}), is_input=True)
+    assert call(Pipeline([second, first], Session()), "trace", "a") == 0
+    out = capsys.readouterr().out
+    assert out.index("  first ") < out.index("  second  no run has ended")
+    assert "attempt 2: failure (exception): ValueError: no, started 2024-05-01 12:00:50 UTC" in out
+
+
+def test_trace_takes_attempts_that_are_none_as_they_are(books: MemoryBooks, capsys: Captured) -> None:
+    books.done.data["a"] = {**attempt(1, 0), "attempts": ["odd", 3], "start_time": datetime(2024, 5, 1)}
+    books.index_done.data["a"] = attempt(1, 10)
+    assert books.call("trace", "a") == 0
+    assert "attempt 1: success" in capsys.readouterr().out

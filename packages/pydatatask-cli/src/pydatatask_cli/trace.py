@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from attrs import asdict, frozen
 from pydatatask_core.errors import MalformedValueError
 from pydatatask_core.job import check_job
 from pydatatask_core.pipeline.pipeline import Pipeline
+from pydatatask_core.pipeline.standing import Standing
 from pydatatask_core.repository.protocols import MetadataRepository, Repository
 from pydatatask_core.repository.together import together
 from pydatatask_core.task.base import RunTask
+from pydatatask_core.task.function import FunctionTask
 
+from .asking import Asked, ask_controller
 from .exits import lines_of
 from .names import NamedLink, links_in_order
 from .records import AT_ONCE, read_some, result_of
@@ -40,6 +43,7 @@ class Run:
     """What a done record says, as far as it says it."""
 
     result: str
+    cause: str | None = None
     attempt: int | None = None
     return_code: int | None = None
     exception: str | None = None
@@ -57,6 +61,18 @@ class TaskTrace:
     links: tuple[Presence, ...]
     run: Run | None
     """None if no run is on record."""
+    attempts: tuple[Run, ...] = ()
+    """The attempts that failed before it, or so far, oldest first."""
+    standing: Standing | None = None
+    """What the controller says: whether a run is live, or what is waited for."""
+
+    @property
+    def begun(self) -> datetime | None:
+        """When the first attempt began, if that is known."""
+        known = [run.start_time for run in (*self.attempts, self.run) if run and run.start_time]
+        if self.standing is not None and self.standing.since is not None:
+            known.append(datetime.fromisoformat(self.standing.since))
+        return min(known, key=_aware, default=None)
 
 
 @frozen
@@ -79,15 +95,17 @@ class Traces:
     jobs: tuple[JobTrace, ...]
     errors: Mapping[str, Exception]
     """Why repositories cannot be asked, by location."""
+    asked: Asked
+    """What came of asking the controller."""
 
     def data(self) -> dict[str, Any]:
         """Give the traces for a JSON document."""
         errors = {place: "; ".join(lines_of(error)) for place, error in self.errors.items()}
-        return {"jobs": [asdict(job) for job in self.jobs], "errors": errors}
+        return {"jobs": [asdict(job) for job in self.jobs], "controller": self.asked.data(), "errors": errors}
 
 
 async def collect_traces(pipeline: Pipeline, jobs: Sequence[str], all_links: bool) -> Traces:
-    """Ask every repository for the jobs, and read their done records.
+    """Ask every repository for the jobs, read their done records and failed attempts, and ask the controller.
 
     :param all_links: also those that are neither input, nor status, nor output.
     :raises JobIdError: if one is no valid job id.
@@ -99,24 +117,29 @@ async def collect_traces(pipeline: Pipeline, jobs: Sequence[str], all_links: boo
     repos = {link.repo.location: link.repo for of_task in links.values() for link in of_task}
     held = dict(zip(repos, await asyncio.gather(*(_ask(repo, jobs) for repo in repos.values())), strict=True))
     errors = {place: found for place, found in held.items() if isinstance(found, Exception)}
-    records: dict[str, Mapping[str, Any]] = {}
-    for task in order:
-        if isinstance(task, RunTask) and task.done is not None:
-            present = held[task.done.location]
-            if not isinstance(present, Exception):
-                records[task.name] = await _read(task.done, present, errors)
+    records = {task.name: await _read(task.done, held, errors) for task in order if isinstance(task, RunTask)}
+    failed = {task.name: await _read(task.attempts, held, errors) for task in order if isinstance(task, FunctionTask)}
     traces = []
+    asked = Asked()
     for job in jobs:
+        asked = await ask_controller(pipeline, job=job)
+        standings = {} if asked.told is None else asked.told.standings
         tasks = [
             TaskTrace(
                 task.name,
                 tuple(_presence(link, job, held[link.repo.location]) for link in links[task.name]),
-                run_of(records[task.name][job]) if job in records.get(task.name, {}) else None,
+                run_of(record) if (record := records.get(task.name, {}).get(job, _NONE)) is not _NONE else None,
+                _attempts(record if record is not _NONE else {"attempts": failed.get(task.name, {}).get(job)}),
+                standings.get(task.name),
             )
             for task in order
         ]
         traces.append(JobTrace(job, tuple(_by_time(tasks))))
-    return Traces(tuple(traces), errors)
+    return Traces(tuple(traces), errors, asked)
+
+
+_NONE = object()
+"""No record, where one may be anything."""
 
 
 async def holding(repo: Repository, jobs: Sequence[str]) -> list[str]:
@@ -132,12 +155,24 @@ async def _ask(repo: Repository, jobs: Sequence[str]) -> list[str] | Exception:
         return error
 
 
-async def _read(done: MetadataRepository, jobs: list[str], errors: dict[str, Exception]) -> Mapping[str, Any]:
-    try:
-        return await read_some(done, jobs)
-    except Exception as error:  # noqa: BLE001  # as above
-        errors[done.location] = error
+async def _read(
+    repo: MetadataRepository | None, held: Mapping[str, list[str] | Exception], errors: dict[str, Exception]
+) -> Mapping[str, Any]:
+    """Give what a repository keeps of the jobs that it holds."""
+    jobs = [] if repo is None else held[repo.location]
+    if repo is None or isinstance(jobs, Exception):
         return {}
+    try:
+        return await read_some(repo, jobs)
+    except Exception as error:  # noqa: BLE001  # as above
+        errors[repo.location] = error
+        return {}
+
+
+def _attempts(record: object) -> tuple[Run, ...]:
+    """Read the failed attempts that a record names."""
+    attempts = record.get("attempts") if isinstance(record, Mapping) else None
+    return tuple(run_of(one) for one in attempts) if isinstance(attempts, list | tuple) else ()
 
 
 def _presence(link: NamedLink, job: str, held: list[str] | Exception) -> Presence:
@@ -155,6 +190,7 @@ def run_of(data: object) -> Run:
     exception = _as(str, data.get("exception"))
     return Run(
         result=result_of(data),
+        cause=_as(str, data.get("cause")),
         attempt=_as(int, data.get("attempt")),
         return_code=_as(int, data.get("return_code")),
         exception=exception.strip().partition("\n")[0] if exception else None,
@@ -172,7 +208,7 @@ def _as(kind: type[T], value: object) -> T | None:
 
 def _by_time(tasks: list[TaskTrace]) -> list[TaskTrace]:
     """Put those whose start is known in order of time; the others keep their places."""
-    known = [number for number, task in enumerate(tasks) if task.run and task.run.start_time]
+    known = [number for number, task in enumerate(tasks) if task.begun]
     ordered = list(tasks)
     for number, task in zip(known, sorted((tasks[number] for number in known), key=_start), strict=True):
         ordered[number] = task
@@ -180,6 +216,10 @@ def _by_time(tasks: list[TaskTrace]) -> list[TaskTrace]:
 
 
 def _start(task: TaskTrace) -> datetime:
-    assert task.run is not None
-    assert task.run.start_time is not None
-    return task.run.start_time
+    assert task.begun is not None
+    return _aware(task.begun)
+
+
+def _aware(moment: datetime) -> datetime:
+    """Take a moment that names no timezone, as a record of another origin may, for UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
