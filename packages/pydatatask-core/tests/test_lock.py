@@ -135,6 +135,15 @@ async def test_of_many_threads_that_want_a_free_lock_file_exactly_one_gets_it() 
         await asyncio.gather(*(lock.release() for lock in locks))
 
 
+async def test_asking_who_holds_a_lock_file_while_it_is_taken_does_not_free_it() -> None:
+    for _ in range(5):
+        lock = FileLock("main.py")
+        asking = [FileLock("main.py").holder() for _ in range(30)]
+        await asyncio.gather(*asking[:15], lock.acquire(lambda: None), *asking[15:])
+        assert await asyncio.to_thread(holder_seen_by_another, "main.py") == str(os.getpid())
+        await lock.release()
+
+
 async def test_a_lock_file_that_was_being_taken_is_given_back_when_that_is_cancelled() -> None:
     for _ in range(20):
         lock = FileLock("main.py")

@@ -172,13 +172,19 @@ class FileLock(PipelineLock):
         os.pwrite(descriptor, json.dumps(holder.data()).encode(), 0)
 
     def _release(self) -> None:
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
-            del _held[self.path]
+        with _acquiring:
+            if self._descriptor is not None:
+                os.ftruncate(self._descriptor, 0)
+                os.close(self._descriptor)
+                self._descriptor = None
+                del _held[self.path]
 
     def _holder(self) -> Holder | None:
+        # To close the file frees what another thread has taken meanwhile.
+        with _acquiring:
+            return self._holder_alone()
+
+    def _holder_alone(self) -> Holder | None:
         if self.path in _held:
             return _held[self.path]
         try:
