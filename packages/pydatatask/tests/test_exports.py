@@ -15,6 +15,8 @@ from pydatatask import _exports
 MEMBERS = [
     "pydatatask_cli",
     "pydatatask_core",
+    "pydatatask_exec_local",
+    "pydatatask_exec_ssh",
     "pydatatask_repos_filesystem",
     "pydatatask_repos_mongodb",
     "pydatatask_repos_s3",

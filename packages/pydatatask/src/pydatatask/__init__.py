@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         update as update,
     )
     from pydatatask_core import (
+        STDOUT as STDOUT,
         Added as Added,
         AggregateAndRepository as AggregateAndRepository,
         AggregateOrRepository as AggregateOrRepository,
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
         ConfigurationError as ConfigurationError,
         ConflictError as ConflictError,
         CreatingRepository as CreatingRepository,
+        ExecutionSite as ExecutionSite,
         ExecutorTask as ExecutorTask,
         FunctionTask as FunctionTask,
+        HostFile as HostFile,
         InProcessBlobRepository as InProcessBlobRepository,
         InProcessMetadataRepository as InProcessMetadataRepository,
         InProcessSyncTask as InProcessSyncTask,
@@ -42,13 +45,17 @@ if TYPE_CHECKING:
         JsonMetadataBlobRepository as JsonMetadataBlobRepository,
         KeyEvent as KeyEvent,
         Link as Link,
+        LiveRuns as LiveRuns,
         LockHeldError as LockHeldError,
         MalformedValueError as MalformedValueError,
         MapRepository as MapRepository,
         MetadataRepository as MetadataRepository,
         MissingJobError as MissingJobError,
+        PathRepository as PathRepository,
         Pipeline as Pipeline,
         Polling as Polling,
+        ProcessManager as ProcessManager,
+        ProcessTask as ProcessTask,
         PydatataskError as PydatataskError,
         RelatedBlobRepository as RelatedBlobRepository,
         RelatedItemRepository as RelatedItemRepository,
@@ -65,6 +72,8 @@ if TYPE_CHECKING:
         RunTask as RunTask,
         Session as Session,
         SessionClosedError as SessionClosedError,
+        SiteFullError as SiteFullError,
+        SiteTask as SiteTask,
         SiteUnavailableError as SiteUnavailableError,
         StoreCredentialsError as StoreCredentialsError,
         StoreFullError as StoreFullError,
@@ -75,6 +84,8 @@ if TYPE_CHECKING:
         TemplateError as TemplateError,
         YamlMetadataBlobRepository as YamlMetadataBlobRepository,
     )
+    from pydatatask_exec_local import LocalLinuxManager as LocalLinuxManager
+    from pydatatask_exec_ssh import SSHLinuxManager as SSHLinuxManager
     from pydatatask_repos_filesystem import (
         DirectoryRepository as DirectoryRepository,
         FileRepository as FileRepository,

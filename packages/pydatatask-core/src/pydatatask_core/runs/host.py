@@ -212,7 +212,11 @@ class HostSite(ExecutionSite[HostFiles]):
 
     def __init__(self, manager: ProcessManager) -> None:
         self.manager = manager
-        self._line = RunLine(manager.host)
+
+    @cached_property
+    def _line(self) -> RunLine:
+        # Not before the first line: some hosts are known by name when they have answered.
+        return RunLine(self.manager.host)
 
     @property
     @override

@@ -10,11 +10,12 @@ besides what the job reads and writes:
 
 - ``limits``: timeout and grace (seconds; ``-`` for none), the file that is standard input, and ``1`` if standard error
   goes into standard output;
-- ``run``: a program for ``sh`` that writes ``group``, sets the environment and becomes the job;
+- ``run``: what a copy of the supervisor does to become the job: write ``group``, set the environment, run ``script``;
 - ``start``: pid, start time in ticks, boot id and pid namespace of the supervisor, and when it began. It is a hard
   link to a file that was complete before, so it comes into being once, and whole. Pid 0 means: cancelled before;
 - ``group``: pid and start time in ticks of the job, which leads a session and a process group of its own;
-- ``exit``: exit status, reason (``-``, ``timeout``, ``cancelled``, ``lost``) and when it ended; written aside, renamed;
+- ``exit``: exit status, reason (``-``, ``timeout``, ``cancelled``, ``lost``) and when it ended. It counts from when the
+  line has its end, which is written last, so that it is never seen in part and a rename, one more process, is saved;
 - ``cancel``: the word ``cancelled`` or ``dropped``, if somebody wants the run to end;
 - ``lost``: the supervisor was found dead, so a job that did not begin yet must not.
 
@@ -24,7 +25,7 @@ Times are hundredths of a second since 1970 by the clock of the host. They are m
 
 from __future__ import annotations
 
-__all__ = ["CANCEL", "COMMON", "DELETE", "FINISH", "PROBE", "RUN", "SCAN", "SUPERVISE"]
+__all__ = ["BECOME", "CANCEL", "COMMON", "DELETE", "FINISH", "PROBE", "RUN", "SCAN", "SUPERVISE"]
 
 COMMON = r"""
 # Set 'now'.
@@ -102,10 +103,11 @@ identify $$ || exit
 tell_time
 put "start.$$" "$$ $ticks $boot $ns $now" && ln "start.$$" start 2>/dev/null || exit
 read -r timeout grace input merge < limits
+# A copy of this shell becomes the job: to start another one would cost as much as the job.
 if [ "$merge" = 1 ]; then
-    setsid sh ./run < "$input" > stdout 2>&1 &
+    ( . ./run ) < "$input" > stdout 2>&1 &
 else
-    setsid sh ./run < "$input" > stdout 2> stderr &
+    ( . ./run ) < "$input" > stdout 2> stderr &
 fi
 job=$!
 tell
@@ -136,7 +138,7 @@ done
 [ -z "$killer" ] || drop "$killer"
 tell_time
 # A full disk may have room again; a folder that is gone does not come back.
-until put exit.new "$code ${ending:--} $now" && mv exit.new exit; do
+until put exit "$code ${ending:--} $now"; do
     [ -d "$dir" ] || exit
     sleep 1
 done
@@ -146,13 +148,18 @@ tell
 """Run one attempt unless somebody does. Arguments: folder, name, pid namespace, offset. Tells its beginning and end."""
 
 RUN = r"""
-read -r stat < /proc/$$/stat
-set -- ${stat##*) }
-printf '%s %s\n' "$$" "${20}" > group || exit 125
+read -r stat < /proc/self/stat
+set -- "${stat%% *}" ${stat##*) }
+printf '%s %s\n' "$1" "${21}" > group || exit 125
 [ ! -e lost ] || exit 125
-set --
 """
 """How ``run`` begins."""
+
+BECOME = r"""
+cd cwd || exit 125
+exec setsid ../script
+"""
+"""How ``run`` ends."""
 
 SCAN = (
     r"""
@@ -180,7 +187,7 @@ cd "$dir" 2>/dev/null || exit 0
 put "cancel.$$" "$word" && mv "cancel.$$" cancel
 tell_time
 if put "start.$$" "0 0 $boot $ns $now" && ln "start.$$" start 2>/dev/null; then
-    put exit.new "143 cancelled $now" && mv exit.new exit
+    put exit "143 cancelled $now"
 else
     read -r start < start && judge $start
     [ "$alive" != yes ] || kill -TERM "${start%% *}"
@@ -197,7 +204,7 @@ cd "$dir" 2>/dev/null || exit 0
 """
     + COMMON
     + r"""
-[ ! -e exit ] || { tell; exit; }
+{ read -r end < exit; } 2>/dev/null && { tell; exit; }
 put lost "$$" || exit
 read -r start < start && judge $start
 [ "$alive" = no ] || { tell; exit; }
@@ -211,7 +218,7 @@ if [ "$3" = "$boot" ] && { read -r job began < group; } 2>/dev/null; then
     fi
 fi
 tell_time
-put exit.new "$code $reason $now" && mv exit.new exit
+put exit "$code $reason $now"
 tell
 """
 )

@@ -1,0 +1,91 @@
+"""The one way to the host, made again when it breaks, and never by two at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from pydatatask_core.errors import SiteUnavailableError
+
+from ._errors import explained
+from .host import Host
+from .source import Source
+
+__all__ = ["Line"]
+
+_log = logging.getLogger("pydatatask.exec.ssh")
+
+SHORTEST, LONGEST = 0.5, 30.0
+"""Seconds between the beginnings of two attempts to connect, at first and at most."""
+
+CONNECTING = 30.0
+"""Seconds that an attempt may take."""
+
+
+class Line:
+    """Gives the live host. While there is none, everybody waits for one attempt, or is told why there is none."""
+
+    def __init__(self, source: Source, enter: Callable[[Source], Awaitable[Host]]) -> None:
+        self._source = source
+        self._enter = enter
+        self._host: Host | None = None
+        self._attempt: asyncio.Task[Host] | None = None
+        self._failure: SiteUnavailableError | None = None
+        self._delay = SHORTEST
+        self._began = self._not_before = 0.0
+
+    @property
+    def name(self) -> str:
+        """The host's name for people."""
+        return f"the host of {self._source.name}" if self._host is None else self._host.name
+
+    async def host(self) -> Host:
+        """Give the live host, connecting if need be.
+
+        :raises SiteUnavailableError: if it is out of reach. Before the next attempt is due this is told at once.
+        :raises ConfigurationError: if it is not as it should be.
+        """
+        if self._host is not None and self._host.works:
+            return self._host
+        if self._attempt is None or self._attempt.done():
+            now = asyncio.get_running_loop().time()
+            if now < self._not_before:
+                raise SiteUnavailableError(
+                    f"{self.name} is out of reach, and tried again in {self._not_before - now:.1f} s. "
+                    f"{self._failure or 'The connection was lost.'}"
+                )
+            # One that lasted was no flicker.
+            self._delay = SHORTEST if now - self._began > LONGEST else self._delay
+            self._began, self._not_before = now, now + self._delay
+            self._delay = min(2 * self._delay, LONGEST)
+            self._attempt = asyncio.ensure_future(self._connect())
+            # Those who wait may all have gone by then.
+            self._attempt.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._attempt)
+
+    async def close(self) -> None:
+        """Close what was opened. Whoever asks for the host afterwards connects again."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.gather(self._attempt, return_exceptions=True)
+            self._attempt = None
+        if self._host is not None:
+            host, self._host = self._host, None
+            await host.leave()
+        await self._source.close()
+        self._not_before = 0.0
+
+    async def _connect(self) -> Host:
+        if self._host is not None:
+            await self._host.leave()
+        try:
+            with explained("connect", self.name):
+                async with asyncio.timeout(CONNECTING):
+                    self._host = await self._enter(self._source)
+        except SiteUnavailableError as error:
+            self._failure = error
+            raise
+        self._failure = None
+        _log.info("Connected to %s.", self._host.name)
+        return self._host
