@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 
 import pytest
 
+from tools.bench.cases.growth import growth, measured, table
 from tools.bench.harness import REPEATS, Lap, Memory, compare
 from tools.checks.steps import ROOT
 
@@ -73,3 +75,26 @@ def test_a_peak_that_is_gone_again_is_seen_once() -> None:
     del block
     assert memory.peak_mib() > 45
     assert memory.peak_mib() < 45
+
+
+def test_growth_is_against_n_log_n_and_counts_what_each_job_costs_for_all_of_them() -> None:
+    sizes = (1000, 10_000)
+    n_log_n = 10_000 * math.log(10_000) / (1000 * math.log(1000))
+    rows = [{"first look, s": 1.0, "run, us": 5.0}, {"first look, s": n_log_n, "run, us": 5.0}]
+    assert growth("first look, s", sizes, rows) == pytest.approx([1, 1])
+    assert growth("run, us", sizes, rows) == pytest.approx([1, 10 / n_log_n])
+    quadratic = [{"first look, s": 1.0}, {"first look, s": 100.0}]
+    assert growth("first look, s", sizes, quadratic)[1] > 7
+    assert table(sizes, rows).splitlines() == [
+        "| jobs | first look, s | run, us |",
+        "|---|---|---|",
+        "| 1,000 | 1 (1) | 5 (1) |",
+        "| 10,000 | 13.33 (1) | 5 (0.75) |",
+    ]
+
+
+async def test_growth_is_measured_for_any_number_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.bench.cases.growth.MOST", 1)
+    row = await measured(30, events=3)
+    assert set(row) == {"first look, s", "idle round, us", "event, us", "run, us", "memory of a job, bytes"}
+    assert all(value > 0 for value in row.values())
