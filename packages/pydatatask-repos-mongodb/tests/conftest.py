@@ -1,4 +1,4 @@
-"""One server and one database for all tests, a collection for each. No test here may block the event loop from our code."""
+"""One server and one database for all tests, a collection for each. Our code may not block the event loop in any."""
 
 from __future__ import annotations
 

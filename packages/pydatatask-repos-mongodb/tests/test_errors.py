@@ -38,6 +38,8 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-that-no-message-may-show"
 Verb = Callable[[MongoMetadataRepository], Coroutine[Any, Any, object]]
 

@@ -18,6 +18,9 @@ from pymongo.errors import AutoReconnect, OperationFailure
 from tcp_proxy import BreakingProxy
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 async def proxy(url: str) -> AsyncIterator[BreakingProxy]:
     async with BreakingProxy(*server_address()) as proxy:
