@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from pydatatask_core import Added, InProcessMetadataRepository, KeyEvent, Removed
+from pydatatask_core import Added, InProcessMetadataRepository, KeyEvent, MalformedValueError, Removed
 from pydatatask_core.pipeline.feed import Feed, Polling
+from pydatatask_core.pipeline.inquiry import Inquiry, Questions
 from pydatatask_core.pipeline.readiness import Readiness
 from pydatatask_core.repository.changes import ChangeSource
-from pydatatask_core.repository.expression import Leaf
+from pydatatask_core.repository.expression import Filtered, Leaf
 from pydatatask_core.testing import Faults, Hold, faulty, nth
 from typing_extensions import override
 
@@ -104,3 +105,83 @@ async def test_a_watched_removal_is_believed_only_if_contains_denies_the_key() -
     await asyncio.gather(following, return_exceptions=True)
     assert readiness.holds(0, "kept")
     assert not readiness.holds(0, "gone")
+
+
+class Versioned(Polled):
+    """A polled store whose versions are the values themselves, and that was asked for so many of them."""
+
+    @override
+    async def versions(self) -> AsyncIterator[list[tuple[str, str]]]:
+        yield [(job, repr(value)) for job, value in self.data.items()]
+
+
+class Gate:
+    """A filter that lets in what is good, and notes whom it was asked about."""
+
+    def __init__(self, repo: Versioned) -> None:
+        self.repo = repo
+        self.asked: list[str] = []
+
+    async def __call__(self, job: str) -> bool:
+        self.asked.append(job)
+        return bool(self.repo.data[job] == "good")
+
+
+async def test_a_value_that_is_replaced_before_its_version_was_known_is_asked_about_again() -> None:
+    repo = Versioned({"listed": "good"})
+    gate = Gate(repo)
+    questions = Questions()
+    readiness = Readiness({"task": Filtered(Leaf(repo), gate)}, questions=questions)
+    feed = Feed(readiness, 0, Polling(shortest=1e9, longest=1e9), lambda event: None, lambda: None)
+    woken = asyncio.Event()
+    inquiry = Inquiry(readiness, questions, lambda event: None, woken.set)
+    following = asyncio.ensure_future(feed.run())
+    await feed.wait_settled()
+    readiness.rescan()
+    inquiry.open()
+
+    async def answered(*jobs: str) -> None:
+        while gate.asked != list(jobs) or inquiry.busy:
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(20):
+        await answered("listed")
+        await repo.dump("ours", "good")
+        await answered("listed", "ours")
+        assert readiness.is_ready(0, "ours")
+        # By another process, and nobody announces it.
+        repo.data["ours"] = "bad"
+        await feed.look()
+        await answered("listed", "ours", "ours")
+        assert not readiness.is_ready(0, "ours")
+        # Now that versions are known, what stays as it is costs nothing.
+        await feed.look()
+        await answered("listed", "ours", "ours")
+    await inquiry.close()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_what_could_not_be_decided_is_no_problem_any_more_once_its_job_is_gone() -> None:
+    repo = InProcessMetadataRepository({"odd": {}})
+
+    async def refuses(job: str) -> bool:
+        raise MalformedValueError(f"{job} cannot be read")
+
+    questions = Questions()
+    readiness = Readiness({"task": Filtered(Leaf(repo), refuses)}, questions=questions)
+    feed = Feed(readiness, 0, Polling(), lambda event: None, lambda: None)
+    inquiry = Inquiry(readiness, questions, lambda event: None, lambda: None)
+    following = asyncio.ensure_future(feed.run())
+    await feed.wait_settled()
+    readiness.rescan()
+    inquiry.open()
+    async with asyncio.timeout(20):
+        while not inquiry.failures:
+            await asyncio.sleep(0)
+        assert [question.job for question in inquiry.failures] == ["odd"]
+        await repo.delete("odd")
+        assert not inquiry.failures
+    await inquiry.close()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,21 @@ async def test_a_lease_whose_holder_died_elsewhere_is_free_after_its_term() -> N
     await lease.release()
 
 
+async def test_a_sign_of_life_is_seen_at_once_where_the_store_notifies() -> None:
+    stale = {"host": "elsewhere", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}
+    repo = InProcessMetadataRepository({"controller.7": {**stale, "beat": 0}})
+    # Were it polled, the first look would be after minutes.
+    acquiring = asyncio.ensure_future(Lease(repo, term=10_000).acquire(lambda: None))
+    async with asyncio.timeout(20):
+        for beat in count(1):
+            await repo.dump("controller.7", {**stale, "beat": beat})
+            await asyncio.sleep(0)
+            if acquiring.done():
+                break
+    with pytest.raises(LockHeldError, match="elsewhere"):
+        await acquiring
+
+
 async def test_a_lease_whose_holder_died_on_this_machine_is_free_at_once() -> None:
     repo = InProcessMetadataRepository()
     first = Lease(repo, term=1000)
@@ -444,7 +460,6 @@ async def test_what_waits_for_a_thread_does_not_begin_once_the_lock_is_not_surel
 
     async def notes(job: str) -> None:
         starts.append(job)
-        lock.left = 0
         await asyncio.to_thread(go_on.wait)
 
     with ThreadPoolExecutor(1) as one:
@@ -452,8 +467,9 @@ async def test_what_waits_for_a_thread_does_not_begin_once_the_lock_is_not_surel
         made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(9)}), is_input=True)
         async with asyncio.timeout(20), Pipeline([made], Session(), lock=lock) as held:
             running = asyncio.ensure_future(held.run())
-            while not starts:
+            while not starts or len(made.live.futures) < 9:
                 await asyncio.sleep(0.001)
+            lock.left = 0
             go_on.set()
             await running
         assert len(starts) == 1

@@ -208,12 +208,16 @@ class Feed:
         self._wake()
 
     def _note_versions(self, pairs: list[tuple[str, str]]) -> None:
-        """A key whose value was replaced is added again."""
+        """A key whose value was replaced is added again, and so is one that may have been.
+
+        That is one which was announced before its version was known: what was announced may have been replaced since.
+        """
         versions = self._versions
         for job, version in pairs:
             digest = hash(version)
-            if versions.setdefault(job, digest) != digest:
-                versions[job] = digest
+            known = versions.get(job)
+            versions[job] = digest
+            if known != digest and (known is not None or (version and self._readiness.holds(self.number, job))):
                 self._apply(Added(job))
 
     def _apply(self, event: KeyEvent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from typing_extensions import override
 
@@ -49,8 +49,7 @@ class Inquiry:
         self._coming = False
         self._troubles = 0
         self._error: StoreUnavailableError | None = None
-        self.failures: dict[Question, Exception] = {}
-        """Questions that could not be answered, and why. They are asked again when their key changes."""
+        self._failures: dict[Question, Exception] = {}
 
     @property
     def busy(self) -> bool:
@@ -61,6 +60,14 @@ class Inquiry:
     def obstacle(self) -> StoreUnavailableError | None:
         """Why questions cannot be asked now, if they cannot."""
         return None if self._pause is None else self._error
+
+    @property
+    def failures(self) -> Mapping[Question, Exception]:
+        """Questions that could not be answered, and why. They are asked again when their key changes."""
+        for question in [question for question in self._failures if not self._readiness.is_given_up(question)]:
+            # The key changed, or is gone.
+            del self._failures[question]
+        return self._failures
 
     def open(self) -> None:
         """Begin to ask."""
@@ -108,8 +115,8 @@ class Inquiry:
                 self._give_up(question, error)
             else:
                 self._troubles = 0
-                if self.failures:
-                    self.failures.pop(question, None)
+                if self._failures:
+                    self._failures.pop(question, None)
 
     async def _answer(self, question: Question) -> bool | str | None:
         subject = question.ask.subject
@@ -131,7 +138,7 @@ class Inquiry:
         self._hire()
 
     def _give_up(self, question: Question, error: Exception) -> None:
-        self.failures[question] = error
+        self._failures[question] = error
         self._readiness.give_up(question)
         _log.error("Whether job %s is ready cannot be decided: %s", question.job, error)
         self._emit(AnswerFailed(str(error), question.job, error))

@@ -17,7 +17,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typing_extensions import override
 
 from ..clock import now
 from ..errors import LockHeldError
+from ..repository.changes import ChangeSource, KeyEvent, Resync
 from ..repository.protocols import CreatingRepository
 from .lock import Holder, PipelineLock, refusal
 
@@ -135,13 +136,26 @@ class Lease(PipelineLock):
             # Clocks that differ can only make this too careful.
             raise refusal(Holder.read(seen.data), self.guards)
         _log.warning("Waiting %.0f s to see whether the controller that holds %s lives.", self._term, self.guards)
-        waited = 0.0
-        while waited < self._term:
+        until = asyncio.get_running_loop().time() + self._term
+        async with self._repo.watch() as events:
+            while asyncio.get_running_loop().time() < until:
+                await self._next_look(events, until)
+                current = await self._highest()
+                if current != seen:
+                    raise refusal(None if current is None else Holder.read(current.data), self.guards)
+
+    async def _next_look(self, events: AsyncIterator[KeyEvent], until: float) -> None:
+        """Wait until the repository tells of a change or, if it cannot, for a while."""
+        if self._repo.change_source is ChangeSource.POLLED:
             await asyncio.sleep(self._term / 12)
-            waited += self._term / 12
-            current = await self._highest()
-            if current != seen:
-                raise refusal(None if current is None else Holder.read(current.data), self.guards)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while (event := await anext(events, None)) is not None:
+                    if isinstance(event, Resync) or self._number_of(event.job) is not None:
+                        return
+            # Nothing more will be told.
+            await asyncio.sleep(self._term / 12)
 
     async def _renew(self, number: int, lost: Callable[[], None]) -> None:
         beat = 0

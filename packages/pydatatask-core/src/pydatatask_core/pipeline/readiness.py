@@ -164,6 +164,10 @@ class Readiness:
         else:
             ask.leaf.expected[job] = ask.bits(accepted)
 
+    def is_given_up(self, question: Question) -> bool:
+        """Tell whether a question was left unanswered, and its key has not changed since."""
+        return self._asked.get(question) is _Asked.GIVEN_UP
+
     def tell(self, ask: Ask, job: str, accepted: bool) -> None:
         """Tell a filter's verdict that is known without asking, because we made it so ourselves.
 

@@ -232,7 +232,8 @@ class MetadataRepository(Repository):
     """A repository whose values are small structured data, loaded whole.
 
     :meth:`dump` then :meth:`info` gives back equal data for everything JSON can say, and for ``datetime`` (aware,
-    UTC, truncated to milliseconds) and ``bytes``. The caller's object is neither kept nor changed.
+    UTC, truncated to milliseconds), ``bytes``, the infinities and what is not a number. The caller's object is
+    neither kept nor changed.
     """
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar, TypeVar
@@ -108,6 +109,13 @@ class MetadataRepositoryTests(RepositoryTests[M]):
     async def test_numbers_keep_every_bit(self, repo: M, edge: float) -> None:
         await repo.dump("job", [edge])
         assert same(await repo.info("job"), [edge])
+
+    @pytest.mark.parametrize("edge", [math.inf, -math.inf, math.nan], ids=str)
+    async def test_numbers_that_json_lacks_come_back(self, repo: M, edge: float) -> None:
+        await repo.dump("job", {"alone": edge, "inside": [edge, 1.0]})
+        found = await repo.info("job")
+        assert [type(number) for number in (found["alone"], *found["inside"])] == [float] * 3
+        assert [str(number) for number in (found["alone"], *found["inside"])] == [str(edge), str(edge), "1.0"]
 
     async def test_datetimes_come_back_aware_in_utc_and_truncated_to_milliseconds(self, repo: M) -> None:
         moment = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-5, minutes=-30)))
