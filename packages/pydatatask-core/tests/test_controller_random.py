@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from attrs import Factory, define, frozen
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from pydatatask_core import (
     InProcessMetadataRepository,
     InProcessSyncTask,
@@ -252,6 +252,17 @@ def check(plan: Plan) -> None:
     assert world.faults == []
 
 
+# A quota was granted as the controller was stopped.
+GRANTED_AT_THE_STOP = Plan(
+    tasks=[TaskPlan(frozenset(), frozenset(), 0, False, None, 3.0, False) for _ in range(2)],
+    failing=[0],
+    first=[],
+    changes=[Change(0.0, "add", "j0", 0), Change(0.0, "add", "j1", 0)],
+    stop_after=0.5,
+)
+
+
+@example(GRANTED_AT_THE_STOP)
 @given(plans())
 @settings(max_examples=500)
 def test_random_pipelines_do_what_they_must_and_nothing_else(plan: Plan) -> None:

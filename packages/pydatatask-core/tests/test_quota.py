@@ -224,12 +224,15 @@ async def test_stop_forgets_what_waits() -> None:
     assert manager.used == Resources()
 
 
-def test_what_was_granted_as_the_controller_was_cancelled_is_given_back() -> None:
+@pytest.mark.parametrize("turns", range(8))
+def test_what_was_granted_as_the_controller_was_cancelled_is_given_back(turns: int) -> None:
     async def main() -> None:
         manager = ResourceManager(Resources(1.0, 0))
 
         async def takes_as_long_as_the_controller_lives(job: str) -> None:
             await asyncio.sleep(1)
+            for _ in range(turns):
+                await asyncio.sleep(0)
 
         tasks = [
             InProcessSyncTask(
