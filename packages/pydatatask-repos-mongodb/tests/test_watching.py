@@ -17,7 +17,6 @@ from pymongo.collection import Collection as BlockingCollection
 from pymongo.errors import AutoReconnect, OperationFailure
 from tcp_proxy import BreakingProxy
 
-
 pytestmark = pytest.mark.slow
 
 
