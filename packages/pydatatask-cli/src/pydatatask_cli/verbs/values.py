@@ -116,7 +116,8 @@ def cat(invocation: Invocation, repository: str, job: str, raw: bool, as_json: b
 def inject(invocation: Invocation, repository: str, job: str, file: str) -> None:
     """Store FILE, or standard input, as a job's value.
 
-    Bytes are stored as they are. Where a repository holds data, the input is YAML or JSON.
+    Bytes are stored as they are. Where a repository holds data, the input is YAML or JSON. Works while the pipeline
+    runs, too: that is how one that runs forever is fed.
     """
     link = find_link(invocation.pipeline, repository)
     if file == "-" and sys.stdin.isatty():
