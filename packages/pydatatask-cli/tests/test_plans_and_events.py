@@ -105,8 +105,10 @@ def test_status_says_what_guards_the_pipeline_and_who_drives_it(books: MemoryBoo
     assert capsys.readouterr().err == "Nobody drives it now; a lock guards this test.\n"
     lock.holding = Holder("here", 7, "2026-01-01T00:00:00+00:00")
     assert books.call("status") == 0
-    expected = "Process 7 on here drives it since 2026-01-01T00:00:00+00:00; a lock guards this test.\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err == (
+        "Process 7 on here drives it since 2026-01-01T00:00:00+00:00; a lock guards this test.\n"
+        "How its jobs stand is not told: ask on here, where it runs.\n"
+    )
     assert books.call("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["lock"] == {
         "guards": "a lock guards this test",

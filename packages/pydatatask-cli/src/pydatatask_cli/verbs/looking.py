@@ -50,7 +50,7 @@ def status(invocation: Invocation, all_links: bool, failed: bool, as_json: bool)
             for name, crowds in found.crowds.items():
                 output.narrate(summary_line(name, crowds))
             if found.asked.silence is not None:
-                output.narrate(source_line(found.asked))
+                output.narrate(f"How its jobs stand is not told: {found.asked.silence}.")
         narrate_errors(found.errors)
         return ExitCode.UNREACHABLE if found.errors else ExitCode.OK
 
