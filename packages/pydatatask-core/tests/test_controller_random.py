@@ -262,7 +262,18 @@ GRANTED_AT_THE_STOP = Plan(
 )
 
 
+# A job's input is removed in the turn in which it is granted its share of the quota.
+REMOVED_AS_GRANTED = Plan(
+    tasks=[TaskPlan(frozenset(), frozenset(), 0, False, None, cpu, False) for cpu in (None, 3.0)],
+    failing=[0],
+    first=["j0", "j1", "j2", "j3"],
+    changes=[Change(0.5, "add", "j0", 0), Change(0.0, "remove", "j3", 0)],
+    stop_after=None,
+)
+
+
 @example(GRANTED_AT_THE_STOP)
+@example(REMOVED_AS_GRANTED)
 @given(plans())
 @settings(max_examples=500)
 def test_random_pipelines_do_what_they_must_and_nothing_else(plan: Plan) -> None:

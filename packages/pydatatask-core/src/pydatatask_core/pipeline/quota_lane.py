@@ -32,6 +32,8 @@ class QuotaLane(Lane):
         self._wanted: dict[Resources, Request] = {}
         self._blocked: dict[Resources, JobQueue] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due: set[str] = set()
+        """Jobs that were granted what they need, and start at the loop's next turn."""
 
     @property
     @override
@@ -119,11 +121,25 @@ class QuotaLane(Lane):
             self._manager.release(request, _time())
         else:
             self._requests[job] = request
+            self._due.add(job)
             self._hire(job)
             following = self._unblock(request.cost)
             if following is not None and self._reserve(following):
+                self._due.add(following)
                 self._hire(following)
         self._idle()
+
+    @override
+    async def _run(self, job: str) -> None:
+        if job in self._due:
+            self._due.discard(job)
+            if not self.is_ready(job):
+                # It was when the quota was granted.
+                self._leave(job)
+                self._again.discard(job)
+                self._readiness.recheck(self._number, job)
+                return
+        await super()._run(job)
 
     @override
     def _leave(self, job: str) -> None:
