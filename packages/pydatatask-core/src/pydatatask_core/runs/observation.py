@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..errors import SiteUnavailableError
+from ..errors import PydatataskError
 from .site import ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 
 __all__ = ["Observation", "observation_of"]
@@ -28,7 +28,7 @@ class Observation:
 
     def __init__(self, site: ExecutionSite[Any]) -> None:
         self.site = site
-        self.obstacle: SiteUnavailableError | None = None
+        self.obstacle: PydatataskError | None = None
         """Why the site cannot be watched now, if it cannot."""
         self._runs: dict[Job, dict[int, Sighting]] = {}
         self._waiting: dict[Job, set[asyncio.Future[None]]] = {}
@@ -40,6 +40,12 @@ class Observation:
         self._checks: set[asyncio.Task[None]] = set()
         self.listeners: set[Callable[[str, str], None]] = set()
         """Called with a task's name and a job when what is known of the job changed. Must not raise."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all runs at the site are known, and kept up to date."""
+        first = self._first
+        return self._watcher is not None and first is not None and first.done() and first.exception() is None
 
     async def open(self) -> None:
         """Begin to watch, unless somebody has begun, and wait for the first complete view.
@@ -140,7 +146,8 @@ class Observation:
                     async for event in events:
                         self._take(event)
                         delay = 0.5
-            except SiteUnavailableError as error:
+            except PydatataskError as error:
+                # Whatever it is, credentials that have run out included, what runs at the site goes on.
                 self.obstacle = error
                 first = self._first
                 if first is not None and not first.done():
@@ -191,7 +198,7 @@ class Observation:
     async def _found_out(self, how: Callable[[Sighting], Awaitable[Sighting]], sighting: Sighting) -> None:
         try:
             self.see(await how(sighting))
-        except SiteUnavailableError as error:
+        except PydatataskError as error:
             # The next snapshot asks again.
             _log.warning("What became of %s on %s is not known yet: %s", sighting.run, self.site.host, error)
 
