@@ -158,6 +158,10 @@ class Controller:
         """Tell why it cannot be decided whether a job is ready, if that is so."""
         return next((error for question, error in self._inquiry.failures.items() if question.job == job), None)
 
+    def unseen(self, task: Task) -> Exception | None:
+        """Tell why a task's site cannot be seen, if it cannot: until then nothing of the task starts."""
+        return self._adoption.lacking(task)
+
     def stop(self) -> None:
         """Start nothing more, and return from :meth:`run` when what runs in this process has ended."""
         self.stopping = True

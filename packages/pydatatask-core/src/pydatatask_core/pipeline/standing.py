@@ -111,7 +111,7 @@ def standing_of(controller: Controller, task: Task, job: str) -> Standing | None
     for shortage in lane.shortages():
         if job in shortage.jobs:
             return _short(shortage)
-    return _next(controller, lane)
+    return _next(controller, lane, job)
 
 
 def crowds_of(controller: Controller, task: Task) -> list[Crowd]:
@@ -159,7 +159,7 @@ def _waiting_for_room(controller: Controller, lane: Lane) -> Iterator[Crowd]:
         besides = {*lane.running, *lane.waiting, *lane.set_aside}
         waiting = (job for job in lane.queued if job not in besides and lane.is_ready(job))
         examples = tuple(dict.fromkeys(islice(waiting, EXAMPLES)))
-        yield Crowd(standing=_next(controller, lane), jobs=queued, examples=examples)
+        yield Crowd(standing=_next(controller, lane, examples[0] if examples else ""), jobs=queued, examples=examples)
 
 
 def _joined(crowd: Crowd, job: str, standing: Standing) -> Crowd:
@@ -194,7 +194,7 @@ def _short(shortage: Shortage) -> Standing:
     )
 
 
-def _next(controller: Controller, lane: Lane) -> Standing:
+def _next(controller: Controller, lane: Lane, job: str) -> Standing:
     """Say what keeps a job that is ready from starting."""
     if controller.stopping:
         return Standing(kind="held", error="the controller is stopping, and starts nothing more")
@@ -202,10 +202,13 @@ def _next(controller: Controller, lane: Lane) -> Standing:
     if lacking:
         stores = "; ".join(f"{place} is not open yet: {error}" for place, error in lacking.items())
         return Standing(kind="held", error=_brief(stores))
-    if lane.held or lane.only is not None:
-        return Standing(
-            kind="held", error="this controller does not start it" if lane.held else "it came too late for this round"
-        )
+    unseen = controller.unseen(lane.task)
+    if unseen is not None:
+        return Standing(kind="held", error=_brief(unseen))
+    if lane.held:
+        return Standing(kind="held", error="this controller does not start it")
+    if lane.only is not None and job not in lane.only:
+        return Standing(kind="held", error="it came too late for this round")
     if lane.full:
         return Standing(kind="queued", most=lane.task.max_concurrent)
     return Standing(kind="starting")
