@@ -140,7 +140,14 @@ def _check_owner(path: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    shutil.rmtree(path, onerror=_insist)
+    for tries in range(3, 0, -1):
+        try:
+            return shutil.rmtree(path, onerror=_insist)
+        except OSError as error:
+            # A supervisor that came late may just have tried to begin in it.
+            if error.errno != errno.ENOTEMPTY or tries == 1:
+                raise
+    return None
 
 
 def _insist(function: Any, path: str, info: Any) -> None:

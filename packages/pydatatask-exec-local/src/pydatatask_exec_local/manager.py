@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class LocalLinuxManager(ProcessManager):
         return await asyncio.to_thread(self._sh, program, *arguments)
 
     def _sh(self, program: str, *arguments: str) -> str:
-        known = {"{namespace}": pid_namespace, "{offset}": lambda: str(clock_offset())}
+        known: Mapping[str, Callable[[], str]] = {"{namespace}": pid_namespace, "{offset}": lambda: str(clock_offset())}
         words = [known[word]() if word in known else word for word in arguments]
         done = subprocess.run(  # noqa: S603  # a program of ours, and its words as arguments
             ["/bin/sh", "-c", program, "pydatatask", *words],

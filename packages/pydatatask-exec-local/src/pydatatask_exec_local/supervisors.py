@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,7 @@ class Supervisors:
                 (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
             ],
             setsid=True,
-            setsigdef=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
         )
 
     def adopt(self, supervisor: Supervisor) -> None:

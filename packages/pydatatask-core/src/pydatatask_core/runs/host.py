@@ -283,9 +283,12 @@ class HostSite(ExecutionSite[HostFiles]):
     @override
     async def finish(self, sighting: Sighting) -> Sighting:
         told = self._line.sighting((await self._do(FINISH, sighting.run)).strip())
-        if told is None:
+        there = told is not None or any(
+            seen.run == sighting.run for seen in await self.look(sighting.run.task, sighting.run.job)
+        )
+        if not there:
             return await self.vanished(sighting)
-        if told.phase is Phase.ENDED and told.result is None:
+        if told is None or (told.phase is Phase.ENDED and told.result is None):
             raise SiteUnavailableError(
                 f"The end of {sighting.run} on {self.host} cannot be written down. Is the disk full, or read-only?"
             )

@@ -8,7 +8,22 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("blobs", "changes", "creating", "metadata", "repositories", "state", "suite"))
+    *(
+        f"{__name__}.{name}"
+        for name in (
+            "blobs",
+            "changes",
+            "creating",
+            "host_runs",
+            "host_scripts",
+            "host_suite",
+            "host_verbs",
+            "metadata",
+            "repositories",
+            "state",
+            "suite",
+        )
+    )
 )
 
 # The suites must be imported after pytest was told to explain their assertions.
