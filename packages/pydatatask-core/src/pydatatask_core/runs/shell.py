@@ -48,8 +48,8 @@ lives() {
     return 1
 }
 
-# Write a line to a file, and fail unless it is whole.
-put() { printf '%s\n' "$2" > "$1" && read -r written < "$1" && [ "$written" = "$2" ]; }
+# Write a line to a file, and fail unless it is there. It is too short to be divided.
+put() { printf '%s\n' "$2" > "$1" && [ -s "$1" ]; }
 
 # Set 'alive' to yes, no, or unknown, from the words of a start record.
 judge() {
@@ -95,13 +95,17 @@ trap 'stop=timeout' ALRM
 """
     + COMMON
     + r"""
-# Do something after so many seconds, unless ended before; 'later' is its pid.
-after() { ( trap 'kill $!' TERM; sleep "$1" & wait $! && kill "$2" "$3" ) > /dev/null & later=$!; }
+# Signal a process or group after so many seconds, unless ended before; 'later' is its pid.
+after() { ( trap 'kill $!' TERM; sleep "$1" & wait $! && signal "$2" "$3" ) > /dev/null & later=$!; }
+# Before setsid took effect there is no group.
+signal() { kill "$1" "$2" || kill "$1" "${2#-}"; }
 drop() { identify "$1" && [ "$parent" = $$ ] && kill "$1"; }
 
 identify $$ || exit
 tell_time
-put "start.$$" "$$ $ticks $boot $ns $now" && ln "start.$$" start 2>/dev/null || exit
+record="$$ $ticks $boot $ns $now"
+put "start.$$" "$record" && ln "start.$$" start 2>/dev/null || exit
+read -r claim < ../claim
 read -r timeout grace input merge < limits
 # A copy of this shell becomes the job: to start another one would cost as much as the job.
 if [ "$merge" = 1 ]; then
@@ -110,7 +114,8 @@ else
     ( . ./run ) < "$input" > stdout 2> stderr &
 fi
 job=$!
-tell
+# As tell() would, from what is known.
+printf '%s\n' "$name $claim - yes $record - - -"
 timer= killer= ending=
 [ "$timeout" = - ] || { after "$timeout" -ALRM $$; timer=$later; }
 while :; do
@@ -118,8 +123,7 @@ while :; do
     code=$?
     [ -n "$stop" ] && [ -z "$ending" ] || break
     ending=$stop
-    # Before setsid took effect there is no group.
-    kill -TERM "-$job" || kill -TERM "$job"
+    signal -TERM "-$job"
     after "$grace" -KILL "-$job"
     killer=$later
 done
@@ -142,7 +146,9 @@ until put exit "$code ${ending:--} $now"; do
     [ -d "$dir" ] || exit
     sleep 1
 done
-tell
+cancel=-
+[ ! -e cancel ] || read -r cancel < cancel
+printf '%s\n' "$name $claim $cancel yes $record $code ${ending:--} $now"
 """
 )
 """Run one attempt unless somebody does. Arguments: folder, name, pid namespace, offset. Tells its beginning and end."""

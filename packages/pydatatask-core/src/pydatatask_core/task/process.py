@@ -20,7 +20,7 @@ from ..pipeline.quota import ResourceManager, Resources
 from ..repository.protocols import BlobRepository, MetadataRepository, PathRepository, Repository
 from ..runs.host import HostFile, HostFiles, HostSite, ProcessManager, run_path
 from ..runs.lifecycle import SiteTask
-from ..runs.shell import RUN
+from ..runs.shell import BECOME, RUN
 from ..runs.site import Phase, RunName, Sighting
 from ..streams import copy
 from .base import PolicyOptions
@@ -133,6 +133,8 @@ class ProcessTask(SiteTask[HostFiles]):
         folder = f"{self.manager().basedir}/{run_path(run)}"
         variables = self._variables(run, folder)
         script = await self.template.render(variables)
+        if not script.startswith("#!"):
+            script = f"#!/bin/sh\n{script}"
         exports = [f"export {name}={shlex.quote(await text.render(variables))}" for name, text in self.environ.items()]
         limits = (
             f"{'-' if self.timeout is None else f'{self.timeout:g}'} {self.grace:g} "
@@ -140,7 +142,7 @@ class ProcessTask(SiteTask[HostFiles]):
         )
         files: dict[str, HostFile | None] = {
             "limits": HostFile(limits.encode()),
-            "run": HostFile("\n".join([RUN, *exports, "cd cwd", "exec ../script", ""]).encode()),
+            "run": HostFile("\n".join([RUN, *exports, BECOME]).encode()),
             "script": HostFile(script.encode(), executable=True),
             "cwd": None,
         }
