@@ -84,6 +84,15 @@ if TYPE_CHECKING:
         TemplateError as TemplateError,
         YamlMetadataBlobRepository as YamlMetadataBlobRepository,
     )
+    from pydatatask_exec_kubernetes import (
+        Executed as Executed,
+        KubeFunctionTask as KubeFunctionTask,
+        KubeOptions as KubeOptions,
+        KubeTask as KubeTask,
+        LiveKubeRepository as LiveKubeRepository,
+        LivePod as LivePod,
+        PodManager as PodManager,
+    )
     from pydatatask_exec_local import LocalLinuxManager as LocalLinuxManager
     from pydatatask_exec_ssh import SSHLinuxManager as SSHLinuxManager
     from pydatatask_repos_filesystem import (

@@ -28,7 +28,7 @@ class Observation:
 
     def __init__(self, site: ExecutionSite[Any]) -> None:
         self.site = site
-        self.obstacle: PydatataskError | None = None
+        self.obstacle: Exception | None = None
         """Why the site cannot be watched now, if it cannot."""
         self._runs: dict[Job, dict[int, Sighting]] = {}
         self._waiting: dict[Job, set[asyncio.Future[None]]] = {}
@@ -146,8 +146,7 @@ class Observation:
                     async for event in events:
                         self._take(event)
                         delay = 0.5
-            except PydatataskError as error:
-                # Whatever it is, credentials that have run out included, what runs at the site goes on.
+            except Exception as error:  # noqa: BLE001  # whatever it is, what runs at the site goes on
                 self.obstacle = error
                 first = self._first
                 if first is not None and not first.done():

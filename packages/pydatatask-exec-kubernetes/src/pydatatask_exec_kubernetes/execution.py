@@ -1,0 +1,79 @@
+"""A program in a live pod, over the fourth version of the cluster's channel protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import aiohttp
+from pydatatask_core.errors import PydatataskError, SiteUnavailableError
+from pydatatask_core.runs.interactive import Execution, TerminalSize
+from typing_extensions import override
+
+__all__ = ["PodExecution"]
+
+INPUT, OUTPUT, ERRORS, STATUS, RESIZE = range(5)
+"""The channels: the first byte of each message."""
+
+
+class PodExecution(Execution):
+    """A program that runs in a container of a pod."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, stack: AsyncExitStack, what: str) -> None:
+        """:param stack: closes the connection. :param what: is done, for errors."""
+        self._socket = socket
+        self._stack = stack
+        self._what = what
+        self._status: int | None = None
+
+    @override
+    async def write(self, data: bytes, /) -> None:
+        await self._send(INPUT, data)
+
+    @override
+    async def resize(self, size: TerminalSize) -> None:
+        await self._send(RESIZE, json.dumps({"Width": size.columns, "Height": size.rows}).encode())
+
+    async def _send(self, channel: int, data: bytes) -> None:
+        try:
+            await self._socket.send_bytes(bytes([channel]) + data)
+        except (aiohttp.ClientError, OSError) as error:
+            raise SiteUnavailableError(f"Cannot {self._what}: the connection is lost ({error}).") from error
+
+    @override
+    async def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                continue
+            channel, data = message.data[0], message.data[1:]
+            if channel == STATUS:
+                self._status = _exit_status(json.loads(data), self._what)
+            elif data and channel in {OUTPUT, ERRORS}:
+                yield ("stdout" if channel == OUTPUT else "stderr"), data
+        failure = self._socket.exception()
+        if failure is not None:
+            raise SiteUnavailableError(f"Cannot {self._what}: the connection is lost ({failure}).") from failure
+
+    @property
+    @override
+    def exit_status(self) -> int | None:
+        return self._status
+
+    @override
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+def _exit_status(told: dict[str, Any], what: str) -> int:
+    """Read the message that ends a program.
+
+    :raises PydatataskError: if it could not be run.
+    """
+    if told.get("status") == "Success":
+        return 0
+    for cause in (told.get("details") or {}).get("causes") or ():
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise PydatataskError(f"Cannot {what}: {told.get('message')}")

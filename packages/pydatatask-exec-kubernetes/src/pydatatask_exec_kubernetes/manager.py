@@ -1,0 +1,279 @@
+"""A namespace of a Kubernetes cluster as a place for runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from attrs import frozen
+from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError
+from pydatatask_core.job import is_valid_name
+from pydatatask_core.pipeline.quota import Resources
+from pydatatask_core.runs.interactive import Execution, Interactive, TerminalSize
+from pydatatask_core.runs.site import Cancellation, ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
+from pydatatask_core.streams import BlobReader
+from typing_extensions import override
+
+from ._client import Cluster, Config, Pod
+from ._errors import Call
+from .execution import PodExecution
+from .logs import LogReader
+from .manifest import Manifest, complete, requests_of
+from .naming import APP, ATTEMPT, END, JOB, TASK, WHY, labels, pod_name, selector
+from .status import Ending, containers_of, gone, sighting_of
+from .watching import Change, Listing, follow_pods, list_pods
+
+__all__ = ["PodManager"]
+
+IN_FLIGHT = 16
+"""Pods that are created, or deleted, at a time."""
+
+AT_ONCE = {"gracePeriodSeconds": 0}
+
+
+@frozen
+class _Known:
+    """What is remembered of a pod that exists."""
+
+    uid: str
+    containers: list[str]
+    requests: Resources
+
+
+class PodManager(ExecutionSite[Manifest], Interactive):
+    """Runs pods in a namespace of a Kubernetes cluster.
+
+    Creating a pod claims its run and starts it. Pods go on when the controller ends; the next one finds them by their
+    labels. Connections are made when they are needed, and closed by :meth:`close`, or as an async context manager.
+    """
+
+    creating_starts = True
+
+    def __init__(self, app: str, namespace: str, config: Config | None = None) -> None:
+        """:param app: part of the name of every pod. Two pipelines that share it must not share task names.
+        :param config: a client configuration, or a function, async or not, that makes one. None takes the kubeconfig
+            that KUBECONFIG names, or the one in the home folder; and within a pod its service account.
+        :raises ConfigurationError: if the app's name is none.
+        """
+        if not is_valid_name(app):
+            raise ConfigurationError(f"{app!r} is no valid app name. Use 1 to 63 letters, digits, '_' and '-'.")
+        self.app = app
+        self.namespace = namespace
+        self.cluster = Cluster(config)
+        self._known: dict[RunName, _Known] = {}
+        self._creating = asyncio.Semaphore(IN_FLIGHT)
+        self._deleting = asyncio.Semaphore(IN_FLIGHT)
+
+    @override
+    def __repr__(self) -> str:
+        return f"<PodManager {self.app} in namespace {self.namespace}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections. May be called again."""
+        self._known.clear()
+        await self.cluster.close()
+
+    @property
+    @override
+    def host(self) -> str:
+        return f"namespace {self.namespace}"
+
+    @override
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[Sighting | Gone | Snapshot]]:
+        yield self._events()
+
+    async def _events(self) -> AsyncIterator[Sighting | Gone | Snapshot]:
+        async for event in follow_pods(self.cluster, self.namespace, selector(self.app)):
+            if isinstance(event, Listing):
+                self._known.clear()
+                seen = [self._see(pod) for pod in event.pods]
+                yield Snapshot([sighting for sighting in seen if sighting is not None])
+            elif (sighting := self._see(event.pod)) is not None:
+                yield self._after(event, sighting)
+
+    def _after(self, event: Change, sighting: Sighting) -> Sighting:
+        if event.kind != "DELETED":
+            return sighting
+        known = self._known.get(sighting.run)
+        if known is not None and known.uid == sighting.claim:
+            del self._known[sighting.run]
+        return gone(sighting)
+
+    def _see(self, pod: Pod) -> Sighting | None:
+        sighting = sighting_of(pod, self.app)
+        if sighting is not None:
+            self._known[sighting.run] = _Known(sighting.claim, containers_of(pod), requests_of(pod))
+        return sighting
+
+    @override
+    async def claim(self, run: RunName, owner: str, spec: Manifest) -> Sighting | None:
+        pod = complete(spec, self.app, self.namespace, run, owner)
+        try:
+            async with self._creating:
+                made = await self.cluster.call(Call("create", self.namespace), pod)
+        except ConflictError:
+            await self._check_taken(run)
+            return None
+        return self._see(made)
+
+    async def _check_taken(self, run: RunName) -> None:
+        """See that what stands where a pod was to be made is a pod of that run.
+
+        :raises ConflictError: if it is something else.
+        """
+        name = pod_name(self.app, run)
+        try:
+            found = await self.cluster.call(Call("get", self.namespace, name))
+        except MissingJobError:
+            return
+        told = found["metadata"].get("labels") or {}
+        if {key: told.get(key) for key in (APP, TASK, JOB, ATTEMPT)} != labels(self.app, run):
+            raise ConflictError(
+                f"Cannot create pod {name} for task {run.task} on job {run.job}: a pod of that name is in namespace "
+                f"{self.namespace}, and is not of app {self.app}, or not of that run. Delete it, or rename the app."
+            )
+
+    @override
+    async def look(self, task: str, job: str) -> list[Sighting]:
+        pods, _ = await list_pods(self.cluster, self.namespace, selector(self.app, task, job))
+        seen = [sighting for pod in pods if (sighting := self._see(pod)) is not None]
+        return sorted(seen, key=lambda sighting: sighting.run.attempt)
+
+    async def look_all(self, task: str) -> list[Sighting]:
+        """See all runs of a task as they are now."""
+        pods, _ = await list_pods(self.cluster, self.namespace, selector(self.app, task))
+        return [sighting for pod in pods if (sighting := self._see(pod)) is not None]
+
+    def requests(self, run: RunName) -> Resources | None:
+        """Give what a pod requests that is known to exist."""
+        known = self._known.get(run)
+        return None if known is None else known.requests
+
+    @override
+    async def start(self, run: RunName) -> None:
+        """A pod starts by being created."""
+
+    @override
+    async def cancel(self, sighting: Sighting, how: Cancellation) -> None:
+        await self.end(sighting, how)
+
+    async def end(self, sighting: Sighting, ending: Ending, why: str | None = None) -> None:
+        """End a pod, after writing down on it why, so that whoever sees it end knows.
+
+        Its time is made to be up, so that it stays until its logs are stored; one that leaves no record, or is on no
+        node, is deleted.
+
+        :param why: in words for people.
+        """
+        name, uid = sighting.identity["name"], sighting.identity["uid"]
+        notes = {END: ending, **({WHY: why} if why else {})}
+        patch = {"metadata": {"uid": uid, "annotations": notes}, "spec": {"activeDeadlineSeconds": 1}}
+        try:
+            pod = await self.cluster.call(Call("patch", self.namespace, name), patch)
+            if ending == "dropped" or not pod["spec"].get("nodeName"):
+                await self._delete(name, uid)
+        except (ConflictError, MissingJobError):
+            # It is gone, and perhaps another one has its name.
+            return
+
+    async def _delete(self, name: str, uid: str, **options: Any) -> None:
+        async with self._deleting:
+            await self.cluster.call(
+                Call("delete", self.namespace, name),
+                {"preconditions": {"uid": uid}, "propagationPolicy": "Background", **options},
+            )
+
+    @override
+    async def finish(self, sighting: Sighting) -> Sighting:
+        return sighting
+
+    @override
+    async def vanished(self, last: Sighting) -> Sighting:
+        try:
+            pod = await self.cluster.call(Call("get", self.namespace, last.identity["name"]))
+        except MissingJobError:
+            return gone(last)
+        sighting = self._see(pod) if pod["metadata"]["uid"] == last.claim else None
+        return gone(last) if sighting is None else sighting
+
+    @override
+    async def open_output(self, run: RunName, stream: Literal["stdout", "stderr"], offset: int = 0) -> BlobReader:
+        """Open a pod's log. Its two streams are one there: ``stdout``."""
+        reader = await self._log(run, stream, follow=False)
+        await reader.skip(offset)
+        return reader
+
+    @override
+    async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
+        while True:
+            try:
+                return await self._log(run, stream, follow=True)
+            except MissingJobError:
+                seen = next((seen for seen in await self.look(run.task, run.job) if seen.run == run), None)
+                if seen is None or seen.phase is not Phase.CLAIMED:
+                    raise
+            await asyncio.sleep(1.0)
+
+    async def _log(self, run: RunName, stream: str, *, follow: bool) -> LogReader:
+        if stream != "stdout":
+            raise MissingJobError(f"A pod's output and errors are one log. Ask for the output of {run.task} {run.job}.")
+        name = pod_name(self.app, run)
+        known = self._known.get(run)
+        if known is None:
+            containers = containers_of(await self.cluster.call(Call("get", self.namespace, name)))
+        else:
+            containers = known.containers
+        reader = LogReader(self.cluster, Call("get", self.namespace, name, "log"), containers, follow=follow)
+        await reader.begin()
+        return reader
+
+    @override
+    async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
+        name = pod_name(self.app, run)
+        pod = await self.cluster.call(Call("get", self.namespace, name))
+        if pod.get("status", {}).get("phase") != "Running":
+            raise MissingJobError(f"Task {run.task} is not running on job {run.job}, so that nothing can be run there.")
+        query = [
+            *(("command", word) for word in argv),
+            ("container", pod["spec"]["containers"][0]["name"]),
+            ("stdin", "true"),
+            ("stdout", "true"),
+            ("stderr", "false" if terminal else "true"),
+            ("tty", "true" if terminal else "false"),
+        ]
+        call = Call("get", self.namespace, name, "exec")
+        async with AsyncExitStack() as stack:
+            socket = await stack.enter_async_context(self.cluster.websocket(call, query))
+            execution = PodExecution(socket, stack.pop_all(), str(call))
+        if terminal is not None:
+            await execution.resize(terminal)
+        return execution
+
+    @override
+    async def release(self, task: str, job: str) -> None:
+        runs = [(run, known.uid) for run, known in self._known.items() if (run.task, run.job) == (task, job)]
+        if not runs:
+            runs = [(seen.run, seen.claim) for seen in await self.look(task, job)]
+        await asyncio.gather(*(self._release(run, uid) for run, uid in runs))
+
+    async def _release(self, run: RunName, uid: str) -> None:
+        try:
+            await self._delete(pod_name(self.app, run), uid, **AT_ONCE)
+        except (ConflictError, MissingJobError):
+            # Somebody else has deleted it.
+            pass
+        known = self._known.get(run)
+        if known is not None and known.uid == uid:
+            del self._known[run]

@@ -1,0 +1,79 @@
+"""The back door: a namespace of its own on the cluster of KUBECONFIG, by kubectl, which is no part of the product."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import frozen
+from pydatatask_core.testing.services import service_setting
+
+BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
+DEADLINE = 120.0
+"""Seconds after which something that must happen is taken not to happen. Pods of a loaded machine take long."""
+
+
+@frozen
+class Namespace:
+    name: str
+
+    async def kubectl(self, *words: str, document: Mapping[str, Any] | None = None) -> str:
+        process = await asyncio.create_subprocess_exec(
+            "kubectl",
+            "-n",
+            self.name,
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(None if document is None else json.dumps(document).encode())
+        assert process.returncode == 0, f"kubectl {' '.join(words)}: {err.decode()}"
+        return out.decode()
+
+    async def apply(self, document: Mapping[str, Any]) -> None:
+        await self.kubectl("apply", "-f", "-", document=document)
+
+    async def pods(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(await self.kubectl("get", "pods", "-o", "json"))["items"]
+        return found
+
+    async def until(self, found: Callable[[list[dict[str, Any]]], Any], what: str) -> Any:
+        """Look until something is found among the pods, and give it."""
+        async with asyncio.timeout(DEADLINE):
+            while not (value := found(await self.pods())):
+                await asyncio.sleep(0.2)
+            return value
+
+
+@asynccontextmanager
+async def fresh_namespace() -> AsyncIterator[Namespace]:
+    service_setting("KUBECONFIG", "a cluster's client configuration")
+    namespace = Namespace(f"pydatatask-test-{secrets.token_hex(4)}")
+    await namespace.kubectl("create", "namespace", namespace.name)
+    try:
+        yield namespace
+    finally:
+        await namespace.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
+        await namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")
+
+
+def manifest(command: str, *, image: str = BUSYBOX, more: str = "") -> str:
+    """Give the manifest of a pod that runs a shell command. ``more`` is indented as fields of spec are."""
+    return f"""
+kind: Pod
+spec:
+  terminationGracePeriodSeconds: 1
+  automountServiceAccountToken: false
+  containers:
+  - name: main
+    image: {image}
+    command: ["sh", "-c", {json.dumps(command)}]
+    resources:
+      requests: {{cpu: 1m, memory: 8Mi}}
+{more}"""
