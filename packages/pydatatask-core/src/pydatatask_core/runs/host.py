@@ -6,6 +6,7 @@ runs. So hosts here and hosts over SSH share all that matters: what is claimed, 
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -212,6 +213,8 @@ class HostSite(ExecutionSite[HostFiles]):
 
     def __init__(self, manager: ProcessManager) -> None:
         self.manager = manager
+        self._word = secrets.token_hex(8)
+        self._claims = itertools.count()
 
     @cached_property
     def _line(self) -> RunLine:
@@ -250,7 +253,7 @@ class HostSite(ExecutionSite[HostFiles]):
 
     @override
     async def claim(self, run: RunName, owner: str, spec: HostFiles) -> Sighting | None:
-        word = secrets.token_hex(8)
+        word = f"{self._word}{next(self._claims):x}"
         attempt = {f"{run.attempt}/{name}": file for name, file in spec.items()}
         name = claim_name(run.task, run.job)
         whole = {"claim": HostFile(f"{owner} {word}\n".encode()), str(run.attempt): None, **attempt}

@@ -14,7 +14,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Generic, Literal, TypeVar
 
 from typing_extensions import Unpack, override
@@ -119,7 +119,7 @@ class SiteTask(RunTask, Generic[Spec]):
         """Give the runs that were live by what was told people. Those whose claim is gone are looked for by it."""
         return ()
 
-    @property
+    @cached_property
     def owner(self) -> str:
         """What tells the runs of this pipeline from those of another with the same names: where its records go."""
         # Records in memory do not outlive the controller, and have no place by which the next one could know them.
