@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import asyncssh
-import docker
+import docker  # type: ignore[import-untyped]  # it has no type information
 from attrs import frozen
-from docker.models.containers import Container
+from docker.models.containers import Container  # type: ignore[import-untyped]  # nor has this
 from pydatatask_core.testing.services import service_missing, service_setting
 from testcontainers.core.container import DockerContainer
 
@@ -105,7 +105,7 @@ def ssh_server(tmpfs: Mapping[str, str] | None = None) -> Iterator[SSHServer]:
     )
     made.tmpfs.update(tmpfs or {})
     # A port that Docker chooses would be another one after a restart.
-    made.ports["22/tcp"] = ("127.0.0.1", port)
+    made.ports["22/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]  # Docker takes an address, too
     with made as running:
         container = running.get_wrapped_container()
         server = SSHServer(container, "127.0.0.1", port, key, "")
@@ -127,3 +127,13 @@ def _greets(address: str, port: int) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def busybox_only(server: SSHServer) -> None:
+    """Let every program that a run or a program of ours starts be busybox's."""
+    applets = (
+        "sh setsid ln mv sleep mkdir rm date readlink chmod cat id uname kill rmdir touch ls find stat grep sed head "
+        "printf sha256sum sort true"
+    )
+    server.sh(f"for name in {applets}; do busybox ln -sf /bin/busybox /usr/bin/$name; done", user="root")
+    assert "BusyBox" in server.sh("sh --help 2>&1 || :")

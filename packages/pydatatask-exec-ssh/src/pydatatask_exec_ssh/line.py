@@ -28,17 +28,14 @@ class Line:
 
     def __init__(self, source: Source, enter: Callable[[Source], Awaitable[Host]]) -> None:
         self._source = source
+        self.name = f"the host of {source.name}"
+        """The host's name for people."""
         self._enter = enter
         self._host: Host | None = None
         self._attempt: asyncio.Task[Host] | None = None
         self._failure: SiteUnavailableError | None = None
         self._delay = SHORTEST
         self._began = self._not_before = 0.0
-
-    @property
-    def name(self) -> str:
-        """The host's name for people."""
-        return f"the host of {self._source.name}" if self._host is None else self._host.name
 
     async def host(self) -> Host:
         """Give the live host, connecting if need be.
@@ -87,5 +84,6 @@ class Line:
             self._failure = error
             raise
         self._failure = None
-        _log.info("Connected to %s.", self._host.name)
+        self.name = self._host.name
+        _log.info("Connected to %s.", self.name)
         return self._host
