@@ -1,5 +1,7 @@
 """The folder that holds the runs of an app, by plain blocking calls. They are made in worker threads."""
 
+# ruff: noqa: PTH103  # paths of staged files are strings: a Path costs as much as the system call it is made for
+
 from __future__ import annotations
 
 import errno
@@ -7,7 +9,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,15 +54,22 @@ class Folder:
                 staged.mkdir(mode=0o700)
         return staged
 
-    def write(self, path: Path, content: bytes | None, executable: bool = False) -> None:
-        """Make a file, or an empty folder if there is no content, and the folders it is in."""
-        with _explained("write", path):
-            if content is None:
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(path, "xb", opener=_executable if executable else _private) as file:
-                file.write(content)
+    def fill(self, staged: Path, files: Mapping[str, tuple[bytes | None, bool]]) -> None:
+        """Make files in a staged folder, by relative path: content, and whether it is to be executable.
+
+        None is an empty folder. Folders that files are in come to be on the way.
+        """
+        root = str(staged)
+        made = {root}
+        with _explained("write into", staged):
+            for name, (content, executable) in files.items():
+                path = f"{root}/{name}"
+                folder = path if content is None else path.rpartition("/")[0]
+                if folder not in made:
+                    os.makedirs(folder, mode=0o700, exist_ok=True)
+                    made.add(folder)
+                if content is not None:
+                    _write(path, content, 0o700 if executable else 0o600)
 
     def append(self, path: Path, content: bytes) -> None:
         """Write more to a file, which is made if it is not there."""
@@ -124,8 +133,14 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _executable(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o700)
+def _write(path: str, content: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
 
 
 def _check_owner(path: Path) -> None:

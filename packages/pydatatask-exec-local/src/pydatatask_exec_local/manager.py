@@ -78,12 +78,18 @@ class LocalLinuxManager(ProcessManager):
         return made
 
     def _stage(self, files: HostFiles) -> Path:
-        staged = self._folder.stage()
+        known: dict[str, tuple[bytes | None, bool]] = {}
         for name, file in files.items():
             if file is None:
-                self._folder.write(staged / name, None)
+                known[name] = (None, False)
             elif isinstance(file.content, bytes):
-                self._folder.write(staged / name, file.content, file.executable)
+                known[name] = (file.content, file.executable)
+        staged = self._folder.stage()
+        try:
+            self._folder.fill(staged, known)
+        except BaseException:
+            self._folder.discard(staged)
+            raise
         return staged
 
     async def _stream(self, source: BlobReader, target: Path) -> None:
