@@ -43,6 +43,7 @@ BREACHES = [
         "pydatatask_repos_s3",
     ),
     ("The filesystem repositories import the core and their SDK", "pydatatask_repos_filesystem", "aiobotocore"),
+    ("The Docker registry repositories import the core and their SDK", "pydatatask_repos_docker", "aiodocker"),
     ("The MongoDB repositories import the core and their SDK", "pydatatask_repos_mongodb", "pydatatask_repos_s3"),
     ("The MongoDB repositories import the core and their SDK", "pydatatask_repos_mongodb", "motor"),
     ("The S3 repositories import the core and their SDK", "pydatatask_repos_s3", "pydatatask_cli"),
@@ -105,7 +106,8 @@ def test_a_member_declares_what_it_may_import() -> None:
         for options in CONTRACTS:
             if options["type"] == "only" and options["package"].split(".")[0] == member.module:
                 for module in set(options["allowed"]) - {member.module}:
-                    names = {normal(name) for name in distributions.get(SDK_PARTS.get(module, module), [module])}
+                    sdks = {module, SDK_PARTS.get(module, module)}
+                    names = {normal(name) for sdk in sdks for name in distributions.get(sdk, [sdk])}
                     assert names & declared, f"{member.name} may import {module} and does not declare it"
 
 

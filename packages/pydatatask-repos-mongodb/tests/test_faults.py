@@ -11,9 +11,9 @@ import pytest
 from mongo import Driver, RawCollection, collection, server_address, url_of
 from pydatatask_core.errors import StoreUnavailableError
 from pydatatask_core.repository.changes import Added, KeyEvent, Removed
+from pydatatask_core.testing.network import BreakingProxy
 from pydatatask_repos_mongodb import MongoMetadataRepository, repository, store
 from pydatatask_repos_mongodb.api import Collection
-from tcp_proxy import BreakingProxy
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ async def test_an_answer_that_is_cut_is_asked_for_again(
     async with proxied(driver, proxy, name) as live:
         repo = MongoMetadataRepository(lambda: live)
         for work in (repo.contains("job0001"), repo.info("job0001"), repo.info_all()):
-            proxy.lose_answers(1, b"find")
+            proxy.lose_answer(b"find")
             assert await work
             assert proxy.lost.is_set()
 
@@ -48,7 +48,7 @@ async def test_a_listing_whose_cursor_is_cut_is_an_error_and_never_a_short_listi
     await raw.insert_many([{"_id": f"job{number:05}"} for number in range(300)])
     async with proxied(driver, proxy, name) as live:
         repo = MongoMetadataRepository(lambda: live)
-        proxy.lose_answers(1, b"getMore", b"jobs")
+        proxy.lose_answer(b"getMore", b"jobs")
         with pytest.raises(StoreUnavailableError, match="list the jobs"):
             [job async for job in repo]
         assert len([job async for job in repo]) == 300
@@ -63,7 +63,7 @@ async def test_a_write_whose_answer_is_lost_is_done_or_is_an_error(
         await repo.dump("job", {"value": "old"})
         heard: list[KeyEvent] = []
         with repo.changes.listening(heard.append):
-            proxy.lose_answers(1, b"update", b"jobs")
+            proxy.lose_answer(b"update", b"jobs")
             if retry:
                 await repo.dump("job", {"value": "new"})
                 assert heard == [Added("job")]
@@ -73,7 +73,7 @@ async def test_a_write_whose_answer_is_lost_is_done_or_is_an_error(
                 assert heard == []
             assert proxy.lost.is_set()
             assert await repo.info("job") in ({"value": "old"}, {"value": "new"})
-            proxy.lose_answers(1, b"delete", b"jobs")
+            proxy.lose_answer(b"delete", b"jobs")
             if retry:
                 await repo.delete("job")
                 assert heard[-1] == Removed("job")
@@ -89,7 +89,7 @@ async def test_of_a_create_whose_answer_was_lost_somebody_has_won(
     async with proxied(driver, proxy, name) as live:
         repo = MongoMetadataRepository(lambda: live)
         await repo.contains("job")
-        proxy.lose_answers(1, b"insert", b"jobs")
+        proxy.lose_answer(b"insert", b"jobs")
         won = await asyncio.gather(*(repo.create("job", {"by": by}) for by in range(5)), return_exceptions=True)
         assert proxy.lost.is_set()
         assert all(isinstance(each, bool | StoreUnavailableError) for each in won)

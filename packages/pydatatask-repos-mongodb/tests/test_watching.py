@@ -10,12 +10,12 @@ import pytest
 from mongo import Driver, RawCollection, collection, server_address, url_of
 from pydatatask_core.errors import StoreUnavailableError
 from pydatatask_core.repository.changes import Added, ChangeSource, KeyEvent, Removed, Resync
+from pydatatask_core.testing.network import BreakingProxy
 from pydatatask_repos_mongodb import MongoMetadataRepository, watching
 from pydatatask_repos_mongodb.api import Collection
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection as BlockingCollection
 from pymongo.errors import AutoReconnect, OperationFailure
-from tcp_proxy import BreakingProxy
 
 pytestmark = pytest.mark.slow
 

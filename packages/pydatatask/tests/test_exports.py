@@ -18,12 +18,24 @@ MEMBERS = [
     "pydatatask_exec_kubernetes",
     "pydatatask_exec_local",
     "pydatatask_exec_ssh",
+    "pydatatask_repos_docker",
     "pydatatask_repos_filesystem",
     "pydatatask_repos_mongodb",
     "pydatatask_repos_s3",
 ]
 
-HEAVY = {"aiobotocore", "asyncssh", "click", "jinja2", "kubernetes_asyncio", "motor", "pymongo", "rich", "yaml"}
+HEAVY = {
+    "aiobotocore",
+    "aiohttp",
+    "asyncssh",
+    "click",
+    "jinja2",
+    "kubernetes_asyncio",
+    "motor",
+    "pymongo",
+    "rich",
+    "yaml",
+}
 
 
 def typed_face() -> dict[str, str]:

@@ -95,6 +95,11 @@ if TYPE_CHECKING:
     )
     from pydatatask_exec_local import LocalLinuxManager as LocalLinuxManager
     from pydatatask_exec_ssh import SSHLinuxManager as SSHLinuxManager
+    from pydatatask_repos_docker import (
+        DockerRepository as DockerRepository,
+        ImageNames as ImageNames,
+        RegistryClient as RegistryClient,
+    )
     from pydatatask_repos_filesystem import (
         DirectoryRepository as DirectoryRepository,
         FileRepository as FileRepository,

@@ -7,6 +7,8 @@ import socket
 import struct
 from typing import Self
 
+__all__ = ["BreakingProxy"]
+
 
 class BreakingProxy:
     """Listens on the loopback interface while entered, and passes each connection on to an address."""
@@ -19,16 +21,24 @@ class BreakingProxy:
         """Whether connections are reset as soon as they are made."""
         self.silent = False
         """Whether answers are held back for ever."""
-        self.lose = 0
-        """How many answers to come are cut in the middle, each together with its connection."""
         self.lost = asyncio.Event()
         """Set when an answer was cut."""
+        self._lose: int | None = None
         self._marks: tuple[bytes, ...] = ()
 
-    def lose_answers(self, count: int, *marks: bytes) -> None:
-        """Cut the next answers to requests that hold all these bytes."""
-        self.lose, self._marks = count, marks
+    def lose_answer(self, *marks: bytes, nth: int = 1) -> None:
+        """Cut the answer to the n-th request from now that holds all these bytes in the middle, and its connection."""
+        self._lose, self._marks = nth, marks
         self.lost.clear()
+
+    def _is_to_be_lost(self, request: bytes) -> bool:
+        if self._lose is None or not all(mark in request for mark in self._marks):
+            return False
+        self._lose -= 1
+        if self._lose:
+            return False
+        self._lose = None
+        return True
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -77,8 +87,7 @@ class BreakingProxy:
 
     async def _up(self, connection: _Connection, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
-            if self.lose and self._marks and all(mark in data for mark in self._marks):
-                self.lose -= 1
+            if self._is_to_be_lost(data):
                 connection.doomed = True
             sink.write(data)
             await sink.drain()

@@ -1,0 +1,140 @@
+"""A registry that answers as a test wants: pages, tokens and refusals that a real one does not give on demand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from attrs import define, field
+
+TOKEN_USER, TOKEN_PASSWORD = "robot", "a-secret-that-no-message-may-show"
+
+
+@define
+class Script:
+    """What it has, and what it does."""
+
+    tags: dict[str, str] = field(factory=dict)
+    """Digests by tag."""
+    url: str = ""
+    asked: list[str] = field(factory=list)
+    """Method and path of each request, in order."""
+    wants: str = ""
+    """``basic`` or ``bearer``; nothing to be open to all."""
+    tokens: list[str] = field(factory=list)
+    """The tokens given so far."""
+    accepted: dict[str, str] = field(factory=dict)
+    """The tokens that are good still, each with its scope."""
+    lifetime: int = 300
+    scopes: list[str] = field(factory=list)
+    """What tokens were asked for."""
+    grants: bool = True
+    """Whether tokens are worth anything."""
+    refusals: dict[str, tuple[int, str]] = field(factory=dict)
+    """Status and error code that a method is answered with."""
+    deletes_tags: bool = False
+    link: Callable[[str], str] = lambda rest: f'<{rest}>; rel="next"'
+    """How the next page is told."""
+    headers: list[str] = field(factory=list)
+    """Authorization headers, in order."""
+
+    @property
+    def domain(self) -> str:
+        return self.url.partition("://")[2]
+
+    def authenticated(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "")
+        self.headers.append(given)
+        if self.wants == "basic":
+            return given == basic(TOKEN_USER, TOKEN_PASSWORD)
+        return not self.wants or self.accepted.get(given.removeprefix("Bearer ")) == scope_of(request)
+
+
+def basic(user: str, password: str) -> str:
+    import base64
+
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@asynccontextmanager
+async def scripted(**script: object) -> AsyncIterator[Script]:
+    """Serve on the loopback interface during the block."""
+    state = Script(**script)  # type: ignore[arg-type]  # the fields are named by the tests
+    app = web.Application()
+
+    async def token(request: web.Request) -> web.Response:
+        return _token(state, request)
+
+    async def serve(request: web.Request) -> web.Response:
+        return _serve(state, request)
+
+    app.router.add_route("*", "/token", token)
+    app.router.add_route("*", "/{rest:.*}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    state.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield state
+    finally:
+        await runner.cleanup()
+
+
+def _token(state: Script, request: web.Request) -> web.Response:
+    if request.headers.get("Authorization", "") not in ("", basic(TOKEN_USER, TOKEN_PASSWORD)):
+        return web.Response(status=401)
+    state.scopes.append(request.query.get("scope", ""))
+    token = f"token{len(state.tokens)}"
+    state.tokens.append(token)
+    if state.grants:
+        state.accepted[token] = state.scopes[-1]
+    return web.json_response({"token": token, "expires_in": state.lifetime})
+
+
+def _serve(state: Script, request: web.Request) -> web.Response:
+    state.asked.append(f"{request.method} {request.path_qs}")
+    if not state.authenticated(request):
+        return web.Response(status=401, headers={"WWW-Authenticate": _challenge(state, request)})
+    if request.path != "/v2/" and request.method in state.refusals:
+        status, code = state.refusals[request.method]
+        return web.Response(status=status, text=json.dumps({"errors": [{"code": code}]}))
+    if request.path == "/v2/":
+        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+    if request.path.endswith("/tags/list"):
+        return _list(state, request)
+    return _manifest(state, request)
+
+
+def _challenge(state: Script, request: web.Request) -> str:
+    if state.wants == "basic":
+        return 'Basic realm="test"'
+    scope = scope_of(request)
+    return f'Bearer realm="{state.url}/token",service="test"' + (f',scope="{scope}"' if scope else "")
+
+
+def scope_of(request: web.Request) -> str:
+    """What a token must be good for."""
+    right = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(request.method, "pull,push")
+    return "" if request.path == "/v2/" else f"repository:team/app:{right}"
+
+
+def _list(state: Script, request: web.Request) -> web.Response:
+    size, last = int(request.query["n"]), request.query.get("last", "")
+    rest = sorted(tag for tag in state.tags if tag > last)
+    size = min(size, 400)
+    headers = {}
+    if len(rest) > size:
+        headers["Link"] = state.link(f"{request.path}?n={size}&last={rest[size - 1]}")
+    return web.json_response({"name": "team/app", "tags": rest[:size] or None}, headers=headers)
+
+
+def _manifest(state: Script, request: web.Request) -> web.Response:
+    tag = request.path.rpartition("/")[2]
+    if request.method == "DELETE" and state.deletes_tags and state.tags.pop(tag, None) is not None:
+        return web.Response(status=202)
+    if request.method == "HEAD" and tag in state.tags:
+        return web.Response(headers={"Docker-Content-Digest": state.tags[tag], "Content-Length": "500"})
+    return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status=404)
