@@ -30,7 +30,7 @@ from pydatatask_core.clock import now
 from pydatatask_core.pipeline.desk import Told, ask, desk_beside
 from pydatatask_core.pipeline.lock import FileLock
 from pydatatask_core.pipeline.standing import Crowd, Standing
-from pydatatask_core.task.base import Ended
+from pydatatask_core.task.run import Ended
 from typing_extensions import override
 
 

@@ -19,8 +19,8 @@ from pydatatask_core import (
 from pydatatask_core.clock import now
 from pydatatask_core.pipeline.events import Event, Finished, Launched, LaunchFailed, Waiting
 from pydatatask_core.pipeline.quota import Request
-from pydatatask_core.task.base import Ended, RunOptions, RunTask
 from pydatatask_core.task.record import RunRecord
+from pydatatask_core.task.run import Ended, RunOptions, RunTask
 from pydatatask_core.testing import simulate
 from typing_extensions import Unpack, override
 

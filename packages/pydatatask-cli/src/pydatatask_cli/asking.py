@@ -10,9 +10,10 @@ from pydatatask_core.pipeline.desk import Told, ask
 from pydatatask_core.pipeline.lock import Holder
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.pipeline.standing import Standing
-from pydatatask_core.task.base import RunTask, Task
+from pydatatask_core.task.base import Task
 from pydatatask_core.task.function import FunctionTask
 from pydatatask_core.task.record import NextAttempt
+from pydatatask_core.task.run import RunTask
 
 from .exits import lines_of
 

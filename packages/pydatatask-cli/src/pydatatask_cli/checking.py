@@ -9,7 +9,7 @@ from attrs import asdict, frozen
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.repository.combining import keys_of
 from pydatatask_core.repository.protocols import Repository
-from pydatatask_core.task.base import RunTask
+from pydatatask_core.task.run import RunTask
 from typing_extensions import override
 
 from .records import read_all, result_of

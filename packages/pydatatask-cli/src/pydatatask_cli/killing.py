@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pydatatask_core.errors import LockHeldError
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.runs.lifecycle import SiteTask
-from pydatatask_core.task.base import Ended, Task
+from pydatatask_core.task.base import Task
+from pydatatask_core.task.run import Ended
 
 from . import output
 from .errors import UsageError

@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pydatatask_core.pipeline.opening import stores_of
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.runs.lifecycle import SiteTask
-from pydatatask_core.task.base import Again, Ended, RunTask, Task
+from pydatatask_core.task.base import Task
+from pydatatask_core.task.run import Again, Ended, RunTask
 
 from . import output
 from .exits import ExitCode

@@ -7,8 +7,9 @@ from typing import Any
 
 from attrs import frozen
 from pydatatask_core.repository.protocols import MetadataRepository
-from pydatatask_core.task.base import RunTask, Task
+from pydatatask_core.task.base import Task
 from pydatatask_core.task.record import has_succeeded
+from pydatatask_core.task.run import RunTask
 
 from .deleting import is_glob
 from .errors import UsageError

@@ -12,7 +12,7 @@ from pydatatask_core.pipeline.lock import Holder, PipelineLock
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.pipeline.standing import Crowd
 from pydatatask_core.repository.protocols import MetadataRepository, Repository
-from pydatatask_core.task.base import RunTask
+from pydatatask_core.task.run import RunTask
 
 from .asking import Asked, ask_controller
 from .exits import lines_of

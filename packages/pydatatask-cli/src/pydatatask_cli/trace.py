@@ -14,8 +14,8 @@ from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.pipeline.standing import Standing
 from pydatatask_core.repository.protocols import MetadataRepository, Repository
 from pydatatask_core.repository.together import together
-from pydatatask_core.task.base import RunTask
 from pydatatask_core.task.function import FunctionTask
+from pydatatask_core.task.run import RunTask
 
 from .asking import Asked, ask_controller
 from .exits import lines_of

@@ -47,7 +47,7 @@ from .runs.host import HostFile, ProcessManager
 from .runs.lifecycle import SiteTask
 from .runs.site import ExecutionSite
 from .session import Resource, Session
-from .task.base import RunTask, Task
+from .task.base import Task
 from .task.executor import ExecutorTask
 from .task.function import FunctionTask, InProcessSyncTask
 from .task.link import Link
@@ -55,6 +55,7 @@ from .task.live import LiveRuns
 from .task.policy import Retries
 from .task.process import STDOUT, ProcessTask
 from .task.record import RunRecord
+from .task.run import RunTask
 
 __all__ = [
     "STDOUT",

@@ -15,11 +15,11 @@ from pydatatask_core.pipeline.quota import ResourceManager
 from pydatatask_core.repository.memory import InProcessBlobRepository, InProcessMetadataRepository
 from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.site import RunName
-from pydatatask_core.task.base import Again, Dropped, Ended, Left
 from pydatatask_core.task.function import InProcessSyncTask, TaskFunction, call
 from pydatatask_core.task.patience import store
 from pydatatask_core.task.policy import Seconds
 from pydatatask_core.task.record import RunRecord
+from pydatatask_core.task.run import Again, Dropped, Ended, Left
 from pydatatask_core.task.template import Variables
 from typing_extensions import Unpack, override
 

@@ -19,9 +19,9 @@ from pydatatask_core.repository.protocols import BlobRepository, MetadataReposit
 from pydatatask_core.runs.lifecycle import SiteTask
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.streams import copy
-from pydatatask_core.task.base import Again, Dropped, Ended, Left
 from pydatatask_core.task.policy import Retries, Seconds, seconds
 from pydatatask_core.task.record import RunRecord
+from pydatatask_core.task.run import Again, Dropped, Ended, Left
 from pydatatask_core.task.template import Template, Variables
 from typing_extensions import Unpack, override
 

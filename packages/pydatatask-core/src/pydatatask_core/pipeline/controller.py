@@ -16,7 +16,8 @@ from attrs import define
 
 from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
-from ..task.base import Again, Dropped, Ended, Left, RunTask, Task, success_filter
+from ..task.base import Task, success_filter
+from ..task.run import Again, Dropped, Ended, Left, RunTask
 from .adoption import Adoption
 from .events import Event, Observer, RoundDone
 from .feed import Feed, Polling

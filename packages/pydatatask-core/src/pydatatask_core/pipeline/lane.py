@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from ..clock import elapsed
 from ..errors import PydatataskError, SiteUnavailableError, StoreUnavailableError
-from ..task.base import Again, Dropped, Ended, Left, RunTask, cancelled_from_outside
+from ..task.run import Again, Dropped, Ended, Left, RunTask, cancelled_from_outside
 from .events import Event, Finished, Launched, LaunchFailed, Retrying
 from .queues import JobQueue
 from .quota import Resources

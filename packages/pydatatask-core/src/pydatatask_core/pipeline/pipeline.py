@@ -17,8 +17,9 @@ from typing_extensions import override
 from ..errors import ConfigurationError, PydatataskError
 from ..repository.protocols import CreatingRepository, Repository
 from ..session import Session
-from ..task.base import RunTask, Task
+from ..task.base import Task
 from ..task.executor import ExecutorTask
+from ..task.run import RunTask
 from .controller import Controller
 from .desk import answer, desk_beside, open_desk
 from .events import Observer

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from attrs import frozen
 
 from ..repository.expression import leaves
-from ..task.base import RunTask, success_filter
+from ..task.base import success_filter
+from ..task.run import RunTask
 from .controller import Controller
 from .lane import Lane
 from .pipeline import Pipeline

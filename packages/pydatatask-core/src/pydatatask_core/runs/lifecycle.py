@@ -23,8 +23,8 @@ from ..clock import now
 from ..errors import ConflictError, SiteUnavailableError, StoreUnavailableError
 from ..repository.memory import InProcessMetadataRepository
 from ..repository.protocols import BlobRepository, MetadataRepository, Repository
-from ..task.base import Again, Dropped, Ended, Left, RunOptions, RunTask
 from ..task.record import RunRecord
+from ..task.run import Again, Dropped, Ended, Left, RunOptions, RunTask
 from .observation import Observation, observation_of
 from .site import Cancellation, ExecutionSite, Phase, RunName, Sighting
 

@@ -16,10 +16,10 @@ from ..repository.changes import ChangeSource
 from ..repository.expression import leaves
 from ..repository.protocols import MetadataRepository, Repository
 from ..session import Session
-from .base import RunOptions
 from .function import HOST, FunctionTask, TaskFunction, call, is_being_cancelled
 from .pools import ANY, Ledger, latest, ledger_of, run_in_pool, shut_successors, successor
 from .record import RunRecord
+from .run import RunOptions
 from .worker import Origin, ThreadLoops, origin_of, run_by_origin
 
 __all__ = ["ExecutorLiveRepository", "ExecutorTask"]

@@ -17,10 +17,10 @@ from typing_extensions import Unpack, override
 from ..clock import now
 from ..errors import ConfigurationError
 from ..repository.protocols import MetadataRepository, Repository
-from .base import Again, Dropped, Ended, RunOptions, RunTask, cancelled_from_outside
 from .deadlines import Limit
 from .patience import store
 from .record import DUE, NextAttempt, RunRecord
+from .run import Again, Dropped, Ended, RunOptions, RunTask, cancelled_from_outside
 
 __all__ = ["HOST", "FunctionTask", "InProcessSyncTask", "TaskFunction", "call", "is_being_cancelled"]
 

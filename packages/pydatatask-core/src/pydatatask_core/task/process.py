@@ -23,11 +23,11 @@ from ..runs.lifecycle import SiteTask
 from ..runs.shell import BECOME, RUN
 from ..runs.site import Phase, RunName, Sighting
 from ..streams import copy
-from .base import PolicyOptions
 from .live import LiveRuns
 from .policy import Seconds, seconds
 from .record import RunRecord
 from .restoring import restore
+from .run import PolicyOptions
 from .template import Template, Variables
 
 __all__ = ["STDOUT", "ProcessTask"]

@@ -28,9 +28,10 @@ from attrs import frozen
 
 from ..errors import ConfigurationError
 from ..session import Session
-from .base import Task, cancelled_from_outside
+from .base import Task
 from .function import FunctionTask, call
 from .record import RunRecord
+from .run import cancelled_from_outside
 
 if TYPE_CHECKING:
     from .executor import ExecutorTask

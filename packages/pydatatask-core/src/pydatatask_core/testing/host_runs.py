@@ -10,7 +10,7 @@ import pytest
 from ..errors import ConflictError, MissingJobError, SiteUnavailableError
 from ..runs.host import ProcessManager
 from ..runs.site import Phase, RunName, Sighting
-from ..task.base import Dropped
+from ..task.run import Dropped
 from .host_suite import HostSuite, Scene, until
 
 __all__ = ["HostRunTests"]

@@ -17,8 +17,8 @@ from ..repository.protocols import BlobRepository
 from ..runs.host import HostFile, HostFiles, ProcessManager
 from ..runs.observation import Observation, observation_of
 from ..runs.site import RunName, Sighting
-from ..task.base import Ended
 from ..task.process import ProcessTask
+from ..task.run import Ended
 
 __all__ = ["HostSuite", "Scene", "until"]
 
