@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import socket
+import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +36,11 @@ from typing_extensions import override
 
 
 @pytest.fixture
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileLock:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return FileLock(tmp_path / "script.py")
+def lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileLock]:
+    # A test's own folder may have too long a name for the sockets that tests make themselves.
+    with tempfile.TemporaryDirectory(prefix="pdt-") as folder:
+        monkeypatch.setenv("XDG_STATE_HOME", f"{folder}/state")
+        yield FileLock(Path(folder) / "script.py")
 
 
 class Stuck(InProcessSyncTask):
@@ -241,17 +244,12 @@ async def test_a_socket_whose_controller_is_dead_is_replaced(lock: FileLock) -> 
     def leave_behind() -> None:
         desk.parent.mkdir(parents=True, mode=0o700)
         with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(short(desk))
+            dead.bind(str(desk))
 
     await asyncio.to_thread(leave_behind)
     assert await ask(desk) is None
     async with running(lock, Stuck("only", 1)) as pipeline:
         await standing(pipeline, "live", "only", "j0")
-
-
-def short(desk: Path) -> str:
-    """Give a path that a socket takes, whatever the test's folder is called."""
-    return os.path.relpath(desk)
 
 
 @pytest.mark.parametrize("reason", ["open to others", "a file in the way", "answers there"])
@@ -268,7 +266,7 @@ async def test_a_desk_that_cannot_be_opened_is_a_warning_and_the_run_goes_on(
             desk.write_text("mine")
         else:
             other = socket.socket(socket.AF_UNIX)
-            other.bind(short(desk))
+            other.bind(str(desk))
             other.listen()
             return other
         return None
@@ -299,7 +297,7 @@ async def test_a_senseless_question_is_no_harm(lock: FileLock, question: bytes) 
         await standing(pipeline, "live", "only", "j0")
         desk = pipeline.desk
         assert desk is not None
-        reader, writer = await asyncio.open_unix_connection(short(desk))
+        reader, writer = await asyncio.open_unix_connection(str(desk))
         try:
             writer.write(question)
             writer.write_eof()
@@ -316,7 +314,7 @@ async def test_more_askers_than_are_served_at_a_time_do_not_keep_others_out_for_
     async with running(lock, Stuck("only", 1)) as pipeline:
         await standing(pipeline, "live", "only", "j0")
         assert pipeline.desk is not None
-        silent = [await asyncio.open_unix_connection(short(pipeline.desk)) for _ in range(8)]
+        silent = [await asyncio.open_unix_connection(str(pipeline.desk)) for _ in range(8)]
         for _, writer in silent:
             writer.close()
         await standing(pipeline, "live", "only", "j0")
