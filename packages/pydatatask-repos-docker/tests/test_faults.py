@@ -28,7 +28,7 @@ def proxied(client: RegistryClient, proxy: BreakingProxy, name: str) -> DockerRe
     return DockerRepository(lambda: client, f"127.0.0.1:{proxy.port}", name)
 
 
-@pytest.mark.parametrize("nth", range(1, 11))
+@pytest.mark.parametrize("nth", range(1, 14))
 async def test_a_delete_that_is_cut_leaves_the_job_whole_or_gone_and_can_be_repeated(
     proxied: DockerRepository, proxy: BreakingProxy, back_door: BackDoor, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

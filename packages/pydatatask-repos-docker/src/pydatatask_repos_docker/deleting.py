@@ -5,19 +5,22 @@ tag names, a *tombstone*, and that is deleted. Each deletion has a tombstone of 
 
 1. The registry is asked to delete the tombstone, which is not there: one that cannot delete says so, and nothing was
    changed.
-2. The tombstone is put under a tag that is no job id and tells job and time: the *mark*. Who lists the tags and finds
-   a mark looks at its job before believing in it.
+2. A *mark* is set: a tag that is no job id and tells job and time, on a manifest of its own. Who lists the tags and
+   finds a mark looks at its job before believing in it.
 3. The tombstone is put under the job's tag. From here on the job is gone: whoever asks for it sees a tombstone.
-4. The tombstone is deleted, and both tags with it.
+4. The tombstone is deleted, and the tag with it.
+5. The mark is deleted in the same way.
 
-A process that is killed in between leaves the job whole (before 3) or gone (after), and a mark by which the rest is
-done when the repository is validated a day later. An image that somebody pushes under the tag meanwhile stays: deleting
-takes only those tags that name the tombstone. The image that was deleted stays in the registry without this tag; its
-garbage collection removes it if no other tag names it.
+A process or a registry that is killed in between leaves the job whole (before 3) or gone (after), and a mark by which
+the rest is done when the repository is validated a day later. A registry that fails at 4 may have deleted the tombstone
+and not the tag, which then names nothing; so the tombstone is put there again before it is deleted again. An image that
+somebody pushes under the tag stays if it comes after 3. The image that was deleted stays in the registry without this
+tag; its garbage collection removes it if no other tag names it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
@@ -28,7 +31,7 @@ from pydatatask_core.job import is_valid_job_id
 from ._errors import Answer
 from .images import MANIFEST, Images, Manifest, digest_of
 
-__all__ = ["Mark", "bury", "delete_tag", "living_digest", "tombstone"]
+__all__ = ["Mark", "bury", "delete_tag", "living_digest", "sign", "tombstone"]
 
 _MARK = re.compile(r"_pydatatask-deleting\.([0-9a-f]{8})[0-9a-f]{8}\.(.+)")
 _NOTE = "pydatatask.deleted"
@@ -36,9 +39,12 @@ _NOTE = "pydatatask.deleted"
 _LENGTH = 1021
 """Bytes of every tombstone, so that a manifest of another length need not be looked into."""
 _CONFIG = b"{}"
-_ATTEMPTS = 4
-"""How often a tombstone is deleted where a registry fails because others delete at the same time."""
-_GONE = frozenset({202, 204, 404})
+_ATTEMPTS = 5
+"""How often a manifest is deleted where a registry fails because others delete at the same time."""
+_PAUSE = 0.05
+"""Seconds between the first two of these; one more each time."""
+_DELETED = frozenset({202, 204})
+_GONE = _DELETED | {404}
 """Answers after which what was to be deleted is not there."""
 _BY_DIGEST_ALONE = frozenset({400, 405, 415, 501})
 """Answers of registries that delete no tag; some that delete nothing at all are among them."""
@@ -70,12 +76,21 @@ class Mark:
 
 def tombstone(mark: Mark) -> Manifest:
     """Give the manifest that stands for a deleted image."""
+    return _manifest(mark, _NOTE)
+
+
+def sign(mark: Mark) -> Manifest:
+    """Give the manifest that a mark names."""
+    return _manifest(mark, "pydatatask.deleting")
+
+
+def _manifest(mark: Mark, note: str) -> Manifest:
     config = {
         "mediaType": "application/vnd.oci.image.config.v1+json",
         "size": len(_CONFIG),
         "digest": digest_of(_CONFIG),
     }
-    notes = {_NOTE: mark.job, "pydatatask.mark": mark.tag, "pydatatask.padding": ""}
+    notes = {note: mark.job, "pydatatask.mark": mark.tag, "pydatatask.padding": ""}
     content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [], "annotations": notes}
     notes["pydatatask.padding"] = " " * (_LENGTH - len(json.dumps(content)))
     return Manifest(json.dumps(content).encode(), _CONFIG)
@@ -93,15 +108,16 @@ async def living_digest(images: Images, job: str) -> str | None:
     return found.headers.get("docker-content-digest", "")
 
 
-async def _tombstone_at(images: Images, doing: str, tag: str, found: Answer) -> str | None:
-    """Give the digest of the tombstone behind a tag, None if it is none."""
+async def _tombstone_at(images: Images, doing: str, tag: str, found: Answer) -> Manifest | None:
+    """Give the tombstone behind a tag, None if it is none."""
     if found.headers.get("content-length", str(_LENGTH)) != str(_LENGTH):
         return None
     content = await images.get(doing, tag)
     try:
-        return digest_of(content) if content is not None and _NOTE in json.loads(content)["annotations"] else None
+        is_one = content is not None and _NOTE in json.loads(content)["annotations"]
     except (ValueError, KeyError, TypeError):
         return None
+    return Manifest(content, _CONFIG) if is_one and content is not None else None
 
 
 async def delete_tag(images: Images, job: str, now: float) -> None:
@@ -115,33 +131,42 @@ async def delete_tag(images: Images, job: str, now: float) -> None:
         return None
     left = await _tombstone_at(images, doing, job, found)
     if left is not None:
-        return await _delete_manifest(images, doing, left)
+        return await _take_away(images, doing, job, left)
     answer = await images.delete(doing, job)
     if answer.status in _GONE:
         return None
     if answer.status not in _BY_DIGEST_ALONE:
         raise images.refusal(doing, answer)
     mark = Mark.new(job, now)
-    grave = tombstone(mark)
-    answer = await images.delete(doing, grave.digest)
+    answer = await images.delete(doing, tombstone(mark).digest)
     if answer.status not in _GONE:
         raise images.refusal(doing, answer)
-    await images.put(doing, mark.tag, grave)
-    await images.put(doing, job, grave)
-    return await _delete_manifest(images, doing, grave.digest)
+    await images.put(doing, mark.tag, sign(mark))
+    await _take_away(images, doing, job, tombstone(mark))
+    return await _take_away(images, doing, mark.tag, sign(mark))
 
 
 async def bury(images: Images, mark: Mark) -> None:
-    """End a deletion that was begun and not ended. Does nothing if the mark is gone, or is none of ours."""
+    """End a deletion that was begun and not ended. Does nothing to a tag that only looks like a mark."""
     doing = f"end the deletion of tag {mark.job!r}"
-    if await images.get(doing, mark.tag) == tombstone(mark).content:
-        await _delete_manifest(images, doing, tombstone(mark).digest)
+    content = await images.get(doing, mark.tag)
+    if content is not None and content != sign(mark).content:
+        return
+    found = await images.look(doing, mark.job)
+    if found is None or await _tombstone_at(images, doing, mark.job, found) is not None:
+        # The tag may be there though it names nothing.
+        await _take_away(images, doing, mark.job, tombstone(mark))
+    await _take_away(images, doing, mark.tag, sign(mark))
 
 
-async def _delete_manifest(images: Images, doing: str, digest: str) -> None:
+async def _take_away(images: Images, doing: str, tag: str, manifest: Manifest) -> None:
+    """Have a tag name a manifest that no other tag names, and delete that."""
     for attempt in range(1, _ATTEMPTS + 1):
-        answer = await images.delete(doing, digest)
-        if answer.status in _GONE:
+        await images.put(doing, tag, manifest)
+        answer = await images.delete(doing, manifest.digest)
+        if answer.status in _DELETED:
             return
-        if answer.status < 500 or attempt == _ATTEMPTS:
+        # Not found is no success here: the manifest went with a request that failed, and the tag may have stayed.
+        if (answer.status < 500 and answer.status != 404) or attempt == _ATTEMPTS:
             raise images.refusal(doing, answer)
+        await asyncio.sleep(attempt * _PAUSE)

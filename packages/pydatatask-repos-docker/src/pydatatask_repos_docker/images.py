@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -18,8 +19,10 @@ __all__ = ["Images", "Manifest", "digest_of"]
 PAGE = 1000
 """Tags that are asked for at once. Registries may give more, or fewer."""
 
-ATTEMPTS = 4
-"""How often a manifest is put. A registry may not find a blob yet that several are sending at the same time."""
+ATTEMPTS = 5
+"""How often a manifest is put. A registry may fail while others change the same tag or send the same blob."""
+PAUSE = 0.05
+"""Seconds between the first two of these; one more each time."""
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 ACCEPT = ", ".join(
@@ -120,9 +123,13 @@ class Images:
             answer = await self.ask(doing, "PUT", f"manifests/{tag}", {"Content-Type": MANIFEST}, manifest.content)
             if answer.status == 201:
                 return
-            if "MANIFEST_BLOB_UNKNOWN" not in answer.codes or attempt == ATTEMPTS:
+            lacking = "MANIFEST_BLOB_UNKNOWN" in answer.codes
+            if (answer.status < 500 and not lacking) or attempt == ATTEMPTS:
                 raise self.refusal(doing, answer)
-            await self._put_blob(doing, manifest.config)
+            if lacking:
+                await self._put_blob(doing, manifest.config)
+            else:
+                await asyncio.sleep(attempt * PAUSE)
 
     async def _put_blob(self, doing: str, content: bytes) -> None:
         begun = await self.ask(doing, "POST", "blobs/uploads/", body=b"")
