@@ -49,8 +49,10 @@ class PodExecution(Execution):
                 continue
             channel, data = message.data[0], message.data[1:]
             if channel == STATUS:
+                # The last message. Servers hang up after it without waiting for our good-bye.
                 self._status = _exit_status(json.loads(data), self._what)
-            elif data and channel in {OUTPUT, ERRORS}:
+                return
+            if data and channel in {OUTPUT, ERRORS}:
                 yield ("stdout" if channel == OUTPUT else "stderr"), data
         failure = self._socket.exception()
         if failure is not None:

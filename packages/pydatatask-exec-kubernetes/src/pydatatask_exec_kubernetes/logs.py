@@ -21,13 +21,21 @@ FOLLOWED = aiohttp.ClientTimeout(sock_connect=10.0)
 class LogReader(BlobReader):
     """The logs of a pod's containers, one after another; where there are several, each under a line that names it."""
 
-    def __init__(self, cluster: Cluster, call: Call, containers: Sequence[str], *, follow: bool = False) -> None:
-        """:param follow: reading waits for more until each container has ended."""
+    def __init__(
+        self, cluster: Cluster, call: Call, containers: Sequence[str], *, follow: bool = False, tail: int | None = None
+    ) -> None:
+        """:param follow: reading waits for more until each container has ended.
+        :param tail: lines at the end to begin with; None begins with the first.
+        """
         self._cluster = cluster
         self._call = call
         self._left = list(containers)
         self._titled = len(self._left) > 1
         self._follow = follow
+        self._options = [
+            *([("follow", "true")] if follow else ()),
+            *([("tailLines", str(tail))] if tail is not None else ()),
+        ]
         self._response: aiohttp.ClientResponse | None = None
         self._ready = b""
         self._closed = False
@@ -77,7 +85,7 @@ class LogReader(BlobReader):
     async def _next(self) -> MissingJobError | None:
         """Open the next container's log; give why there is none."""
         container = self._left.pop(0)
-        query = [("container", container), *([("follow", "true")] if self._follow else ())]
+        query = [("container", container), *self._options]
         try:
             self._response = await self._cluster.open(
                 self._call, query=query, patience=FOLLOWED if self._follow else STORED

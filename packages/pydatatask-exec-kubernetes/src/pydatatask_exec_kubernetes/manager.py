@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -23,13 +25,18 @@ from .execution import PodExecution
 from .logs import LogReader
 from .manifest import Manifest, complete, requests_of
 from .naming import APP, ATTEMPT, END, JOB, TASK, WHY, labels, pod_name, selector
-from .status import Ending, containers_of, gone, sighting_of
+from .status import Ending, containers_of, gone, judged, running_in, sighting_of
 from .watching import Change, Listing, follow_pods, list_pods
 
 __all__ = ["PodManager"]
 
 IN_FLIGHT = 16
 """Pods that are created, or deleted, at a time."""
+
+_log = logging.getLogger("pydatatask.exec.kubernetes")
+
+LATEST = 30.0
+"""Seconds, beyond its own time, after which a container that is to end is taken to have ended."""
 
 AT_ONCE = {"gracePeriodSeconds": 0}
 
@@ -197,7 +204,29 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     @override
     async def finish(self, sighting: Sighting) -> Sighting:
-        return sighting
+        """Wait until the containers of a pod have ended whose time was up. Some nodes do not tell when."""
+        call = Call("get", self.namespace, sighting.identity["name"])
+        try:
+            pod = await self.cluster.call(call)
+        except MissingJobError:
+            return gone(sighting)
+        try:
+            async with asyncio.timeout(LATEST + (pod["spec"].get("terminationGracePeriodSeconds") or 0)):
+                await self._until_quiet(sighting.identity["name"], running_in(pod))
+        except TimeoutError:
+            _log.warning("Pod %s should have ended, and its log has not; it is taken to have.", call.name)
+        except MissingJobError:
+            # There is no log, or no pod any more: nothing writes.
+            pass
+        return judged(sighting, pod)
+
+    async def _until_quiet(self, name: str, containers: Sequence[str]) -> None:
+        """Wait until containers have ended: a log that is followed ends then."""
+        for container in containers:
+            call = Call("get", self.namespace, name, "log")
+            async with LogReader(self.cluster, call, [container], follow=True, tail=0) as reader:
+                await reader.begin()
+                await reader.skip(sys.maxsize)
 
     @override
     async def vanished(self, last: Sighting) -> Sighting:

@@ -14,7 +14,7 @@ from pydatatask_core.task.record import Cause, Result
 from ._client import Pod
 from .naming import END, OWNER, WHY, run_of
 
-__all__ = ["STUCK", "Ending", "containers_of", "gone", "is_stuck", "sighting_of"]
+__all__ = ["STUCK", "Ending", "containers_of", "gone", "is_stuck", "judged", "running_in", "sighting_of"]
 
 Ending = Literal["cancelled", "dropped", "timeout", "unschedulable"]
 """Why we end a pod."""
@@ -77,7 +77,8 @@ def sighting_of(pod: Pod, app: str) -> Sighting | None:
         identity={"name": metadata["name"], "uid": metadata["uid"], "ending": ending},
     )
     if seen.phase is Phase.ENDED:
-        return _judged(seen, pod, ending, notes.get(WHY))
+        # A pod whose time is up is called failed while its containers still have their time to end.
+        return evolve(seen, reason=None) if running_in(pod) else judged(seen, pod)
     if seen.phase is Phase.LEAVING:
         told = status.get("reason")
         return evolve(seen, reason=f"the pod is being deleted{f' ({told})' if told else ''}")
@@ -86,7 +87,7 @@ def sighting_of(pod: Pod, app: str) -> Sighting | None:
 
 def gone(last: Sighting) -> Sighting:
     """Tell what it means that a pod, last seen like this, does not exist any more."""
-    if last.phase is Phase.ENDED:
+    if last.phase is Phase.ENDED and last.result is not None:
         return last
     ending = last.identity.get("ending")
     if ending:
@@ -108,12 +109,16 @@ def containers_of(pod: Pod) -> list[str]:
     return [found["name"] for kind in ("initContainers", "containers") for found in spec.get(kind) or ()]
 
 
+def running_in(pod: Pod) -> list[str]:
+    """Give the names of the containers that run, by what the node told last."""
+    return [name for name, state in _states(pod) if "running" in state]
+
+
 def _phase(pod: Pod) -> Phase:
     status = pod.get("status", {})
     deleted = pod["metadata"].get("deletionTimestamp")
     phase = status.get("phase")
-    # A pod may be called failed while its containers still have time to end.
-    over = phase in {"Succeeded", "Failed"} and not any("running" in state for _, state in _states(pod))
+    over = phase in {"Succeeded", "Failed"}
     if deleted is not None:
         grace = timedelta(seconds=pod["metadata"].get("deletionGracePeriodSeconds") or 0)
         asked = _time(deleted) - grace
@@ -136,9 +141,11 @@ def _obstacle(pod: Pod) -> str | None:
     return None
 
 
-def _judged(seen: Sighting, pod: Pod, ending: str | None, why: str | None) -> Sighting:
-    """Tell how a run ended."""
+def judged(seen: Sighting, pod: Pod) -> Sighting:
+    """Tell how a run ended whose pod has."""
     status = pod.get("status", {})
+    notes = pod["metadata"].get("annotations") or {}
+    ending, why = notes.get(END), notes.get(WHY)
     ends = {name: state["terminated"] for name, state in _states(pod) if "terminated" in state}
     codes = {name: int(end.get("exitCode", 0)) for name, end in ends.items()}
     failed = next((name for name, code in codes.items() if code), None)
