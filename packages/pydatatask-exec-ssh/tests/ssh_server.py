@@ -71,8 +71,20 @@ class SSHServer:
         """Kill the server and all its connections. It comes back at once, or when it is let :meth:`up`."""
         if down:
             self.run("touch", "/down", user="root")
-        # The pattern is such that it does not find the one who looks for it.
-        self.sh("busybox pkill -KILL -f '[s]shd: |[/]sshd -D' || :", user="root")
+        self.kill_all("sshd: *", "/usr/sbin/sshd *")
+
+    def kill_all(self, *patterns: str) -> None:
+        """Kill the processes whose command line, with spaces between its words, is as one of the patterns."""
+        program = r"""
+            for process in /proc/[0-9]*; do
+                line=$(tr '\0' ' ' < $process/cmdline 2>/dev/null)
+                for pattern in "$@"; do
+                    case $line in $pattern) kill -KILL "${process#/proc/}" ;; esac
+                done
+            done
+            :
+        """
+        self.run("sh", "-c", program, "sh", *patterns, user="root")
 
     def up(self) -> None:
         self.run("rm", "-f", "/down", user="root")

@@ -59,7 +59,14 @@ class Line:
             self._attempt = asyncio.ensure_future(self._connect())
             # Those who wait may all have gone by then.
             self._attempt.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(self._attempt)
+        attempt = self._attempt
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if attempt.cancelled() and waiter is not None and not waiter.cancelling():
+                raise SiteUnavailableError(f"{self.name} was let go while it was connected to.") from None
+            raise
 
     async def close(self) -> None:
         """Close what was opened. Whoever asks for the host afterwards connects again."""
@@ -82,6 +89,10 @@ class Line:
                     self._host = await self._enter(self._source)
         except SiteUnavailableError as error:
             self._failure = error
+            raise
+        except Exception:
+            # Something else than the host is to blame, and may be right the next time.
+            self._not_before = 0.0
             raise
         self._failure = None
         self.name = self._host.name

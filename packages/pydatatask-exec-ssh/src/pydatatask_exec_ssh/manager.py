@@ -145,6 +145,7 @@ class SSHLinuxManager(ProcessManager):
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[str]]:
         self._watches += 1
+        broken = False
         try:
             host = await self._line.host()
             watcher = await host.talk()
@@ -155,9 +156,13 @@ class SSHLinuxManager(ProcessManager):
                 yield news(watcher, self._pace)
             finally:
                 await self._released(watcher)
+        except SiteUnavailableError:
+            broken = True
+            raise
         finally:
             self._watches -= 1
-            if not self._watches:
+            # Whoever watched something that broke watches again.
+            if not self._watches and not broken:
                 await self.close()
 
     @staticmethod
