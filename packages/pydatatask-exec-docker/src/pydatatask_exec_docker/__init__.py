@@ -1,1 +1,6 @@
 """Containers of a Docker engine."""
+
+from .manager import DockerManager
+from .task import ContainerTask
+
+__all__ = ["ContainerTask", "DockerManager"]

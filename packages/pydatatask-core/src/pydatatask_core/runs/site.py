@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from attrs import field, frozen
 
+from ..errors import SiteUnavailableError
 from ..streams import BlobReader
 from ..task.record import Cause, Result
 from .following import FollowingReader
@@ -113,6 +114,9 @@ class ExecutionSite(ABC, Generic[Spec]):
         :class:`SiteUnavailableError` when the site can be watched no longer; the caller enters again.
         """
 
+    async def sweep(self) -> None:  # most sites keep nothing of what was interrupted
+        """Delete what steps that were interrupted have left. Called by whoever drives the pipeline, once."""
+
     @abstractmethod
     async def claim(self, run: RunName, owner: str, spec: Spec) -> Sighting | None:
         """Create a run, whole, unless one of that name exists. The site decides; of several callers one gets it.
@@ -126,6 +130,14 @@ class ExecutionSite(ABC, Generic[Spec]):
     @abstractmethod
     async def look(self, task: str, job: str) -> list[Sighting]:
         """See all attempts at a job as they are now, oldest first."""
+
+    async def look_all(self, task: str) -> list[Sighting]:
+        """See all runs of a task as they are now."""
+        async with self.watch() as events:
+            async for event in events:
+                if isinstance(event, Snapshot):
+                    return [seen for seen in event.runs if seen.run.task == task]
+        raise SiteUnavailableError(f"{self.host} does not tell what runs there.")
 
     @abstractmethod
     async def start(self, run: RunName) -> None:

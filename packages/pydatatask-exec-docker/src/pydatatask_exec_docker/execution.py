@@ -1,0 +1,85 @@
+"""A program beside a running container's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import aiohttp
+from aiodocker.execs import Exec
+from aiodocker.stream import Stream
+from pydatatask_core.runs.interactive import Execution, TerminalSize
+from typing_extensions import override
+
+from ._errors import asking, unreachable
+
+__all__ = ["ContainerExecution"]
+
+QUICK = 60.0
+ERRORS = 2
+"""The number of standard error in the engine's frames."""
+
+
+class ContainerExecution(Execution):
+    """A program that runs in a container."""
+
+    def __init__(self, made: Exec, stream: Stream, what: str) -> None:
+        """:param what: is done, for errors."""
+        self._exec = made
+        self._stream = stream
+        self._what = what
+        self._status: int | None = None
+
+    @classmethod
+    async def begin(cls, made: Exec, what: str, terminal: TerminalSize | None) -> ContainerExecution:
+        """Start a program that was prepared."""
+        stream = made.start(detach=False)
+        async with asking(what, QUICK):
+            await stream.__aenter__()
+        execution = cls(made, stream, what)
+        if terminal is not None:
+            try:
+                await execution.resize(terminal)
+            except BaseException:
+                await execution.close()
+                raise
+        return execution
+
+    @override
+    async def write(self, data: bytes, /) -> None:
+        try:
+            await self._stream.write_in(data)
+        except (aiohttp.ClientError, OSError, RuntimeError, AssertionError) as error:
+            # The SDK asserts that there is a connection.
+            raise unreachable(self._what, error) from error
+
+    @override
+    async def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
+        try:
+            while (message := await self._stream.read_out()) is not None:
+                yield ("stderr" if message.stream == ERRORS else "stdout"), message.data
+        except (aiohttp.ClientError, OSError) as error:
+            raise unreachable(self._what, error) from error
+        async with asking(self._what, QUICK):
+            told = await self._exec.inspect()
+        if told.get("Running"):
+            raise unreachable(self._what, ConnectionError("the connection is lost, and the program goes on"))
+        self._status = int(told.get("ExitCode") or 0)
+
+    @override
+    async def resize(self, size: TerminalSize) -> None:
+        async with asking(self._what, QUICK):
+            await self._exec.resize(h=size.rows, w=size.columns)
+
+    @property
+    @override
+    def exit_status(self) -> int | None:
+        return self._status
+
+    @override
+    async def close(self) -> None:
+        try:
+            await self._stream.close()
+        except AssertionError:
+            # The SDK asserts that there is a connection to close.
+            return

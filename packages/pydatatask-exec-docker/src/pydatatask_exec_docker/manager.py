@@ -1,0 +1,338 @@
+"""A Docker engine as a place for runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Literal
+
+import aiohttp
+from aiodocker import Docker
+from pydatatask_core.cancelling import to_the_end
+from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError, SiteUnavailableError
+from pydatatask_core.job import is_valid_name
+from pydatatask_core.runs.interactive import Execution, Interactive, TerminalSize
+from pydatatask_core.runs.observation import observation_of
+from pydatatask_core.runs.site import Cancellation, ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
+from pydatatask_core.streams import BlobReader
+from typing_extensions import override
+
+from ._errors import asking
+from .archive import files_of, mark
+from .engine import QUICK, Engine, Event, Inspected
+from .execution import ContainerExecution
+from .naming import APP, container_name, is_staged, labels, staging_name, wanted
+from .outputs import Outputs
+from .reading import FollowedFile
+from .spec import FOLDER, FOLLOW, MARK, ContainerSpec
+from .status import claimed, has_failed_to_start, lost, names_of, of_event, of_inspected, run_of_event, run_of_listed
+
+__all__ = ["DockerManager"]
+
+_log = logging.getLogger("pydatatask.exec.docker")
+
+LOOKS = 8
+"""Containers that are looked at at a time."""
+BEGINNING = 0.2
+"""Seconds between two looks at a container whose output is waited for."""
+
+
+class DockerManager(ExecutionSite[ContainerSpec], Interactive):
+    """Runs containers on a Docker engine.
+
+    A container's name claims its run. Containers go on when the controller ends; the next one finds them by their
+    labels. They are removed when their runs have been recorded.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        docker: Docker,
+        *,
+        auth: Mapping[str, Any] | None = None,
+        is_here: bool | None = None,
+        local_path: str | os.PathLike[str] = "/tmp/pydatatask-containers",  # noqa: S108  # 0700
+    ) -> None:
+        """:param app: part of the name of every container. Two pipelines that share it must not share task names.
+        :param docker: the client, open. Closing it is up to who opened it.
+        :param auth: what images are pulled with, as the client takes it: ``username`` and ``password``.
+        :param is_here: whether paths of the engine's machine are paths of this process, so that files can be mounted.
+            None takes an engine behind a local socket to be here.
+        :param local_path: the folder that holds outputs which scripts write as files until they are published.
+        :raises ConfigurationError: if the app's name is none.
+        """
+        if not is_valid_name(app):
+            raise ConfigurationError(f"{app!r} is no valid app name. Use 1 to 63 letters, digits, '_' and '-'.")
+        self.app = app
+        self.engine = Engine(docker)
+        self.is_here = type(docker.connector) is aiohttp.UnixConnector if is_here is None else is_here
+        self.outputs = Outputs(local_path, app)
+        self._auth = auth
+        self._digests: dict[str, str] = {}
+        self._staging: set[str] = set()
+        """The names of containers that are being made here."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"<DockerManager {self.app} on {self.host}>"
+
+    @property
+    @override
+    def host(self) -> str:
+        return platform.node() if self.is_here else self.engine.docker.docker_host
+
+    @override
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[Sighting | Gone | Snapshot]]:
+        events, stack = await self.engine.events(f"{APP}={self.app}")
+        async with stack:
+            listed = await self.engine.list(wanted(self.app))
+            snapshot = Snapshot(await self._look_at(listed))
+            yield self._seen(snapshot, events)
+
+    async def _seen(
+        self, snapshot: Snapshot, events: AsyncIterator[Event]
+    ) -> AsyncIterator[Sighting | Gone | Snapshot]:
+        yield snapshot
+        async for event in events:
+            run = run_of_event(event, self.app)
+            if run is None:
+                continue
+            if event["Action"] == "destroy":
+                yield Gone(run)
+            elif event["Action"] != "die":
+                yield of_event(event, run, self.host)
+            elif (sighting := await self._look_into(event["Actor"]["ID"])) is not None:
+                yield sighting
+
+    @override
+    async def sweep(self) -> None:
+        """Remove what interrupted claims have left. Whoever is just making one fails as a whole, and tries again."""
+        listed = await self.engine.list(wanted(self.app))
+        names = {name: found["Id"] for found in listed for name in names_of(found)}
+        for name, container in names.items():
+            if is_staged(name) and name not in self._staging:
+                await self.engine.remove(container)
+        if self.is_here:
+            await self.outputs.sweep(names.keys())
+
+    async def _look_at(self, listed: Iterable[Mapping[str, Any]]) -> list[Sighting]:
+        room = asyncio.Semaphore(LOOKS)
+
+        async def look(container: str) -> Sighting | None:
+            async with room:
+                return await self._look_into(container)
+
+        mine = [found["Id"] for found in listed if run_of_listed(found, self.app) is not None]
+        seen = await asyncio.gather(*(look(container) for container in mine))
+        return sorted((one for one in seen if one is not None), key=lambda one: one.run)
+
+    async def _look_into(self, container: str) -> Sighting | None:
+        """See a container as it is now, by id or name; None if it is gone, or no claim of ours."""
+        found = await self.engine.inspect(container)
+        return None if found is None else await self._read(found)
+
+    async def _read(self, found: Inspected) -> Sighting | None:
+        # One that was ended on purpose does not end with success.
+        state = found["State"]
+        unwell = state["Status"] in {"exited", "dead"} and state["ExitCode"] != 0
+        word = None
+        if unwell or has_failed_to_start(found):
+            told = await self.engine.read(found["Id"], MARK)
+            word = None if told is None else told.decode(errors="replace")
+        return of_inspected(found, self.app, self.host, await self._image(found), word)
+
+    async def _image(self, found: Inspected) -> str:
+        """Give what a container was made of: the name of an image, and its digest, its registry's if it has one."""
+        name, image = str(found["Config"]["Image"]), str(found["Image"])
+        if image not in self._digests:
+            # An image may be deleted while its containers are there.
+            told = await self.engine.image(image) or {}
+            digests = (one.partition("@")[2] for one in told.get("RepoDigests") or ())
+            self._digests[image] = next((digest for digest in digests if digest), image)
+        return name if "@" in name else f"{name}@{self._digests[image]}"
+
+    @override
+    async def claim(self, run: RunName, owner: str, spec: ContainerSpec) -> Sighting | None:
+        name = container_name(self.app, run)
+        config = dict(spec.config)
+        config["Labels"] = {**config.get("Labels", {}), **labels(self.app, run, owner)}
+        mounts = [
+            {"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": not m.writable} for m in spec.mounts
+        ]
+        if spec.outputs is not None:
+            source = await self.outputs.prepare(name, spec.outputs)
+            mounts.append({"Type": "bind", "Source": source, "Target": self.outputs.INSIDE, "ReadOnly": False})
+        config["HostConfig"] = {**config["HostConfig"], "Mounts": mounts}
+        user = await self._user(spec)
+        is_root = user.partition(":")[0] in {"", "0", "root"}
+        try:
+            if is_root and spec.script is None and spec.stdin is None:
+                container = await self.engine.create(config, name)
+            else:
+                container = await self._stage(name, config, spec)
+        except ConflictError:
+            await self._check_taken(name, run)
+            return None
+        except MissingJobError as error:
+            raise SiteUnavailableError(f"Container {name} or its image was taken away while it was made.") from error
+        return claimed(run, owner, container, spec.image, self.host)
+
+    async def _stage(self, name: str, config: Mapping[str, Any], spec: ContainerSpec) -> str:
+        """Make a container aside, put files into it, and give it its name: so it is never seen in part."""
+        staged = staging_name()
+        self._staging.add(staged)
+        try:
+            container = await to_the_end(self.engine.create(config, staged))
+            await self.engine.write(container, files_of(spec))
+            await self.engine.rename(container, name)
+            return container
+        except BaseException:
+            # If it has its name already, the claim stands, and is found.
+            await to_the_end(self._discard(staged))
+            raise
+        finally:
+            self._staging.discard(staged)
+
+    async def _discard(self, staged: str) -> None:
+        try:
+            await self.engine.remove(staged)
+        except SiteUnavailableError as error:
+            # Whoever watches next removes it.
+            _log.warning("A container that was not made to the end is left: %s", error)
+
+    async def _user(self, spec: ContainerSpec) -> str:
+        """See that the engine has the image, and give who runs the script."""
+        if spec.pull == "always":
+            await self._pull(spec.image)
+        image = await self.engine.image(spec.image)
+        if image is None and spec.pull == "never":
+            raise ConfigurationError(
+                f"The engine on {self.host} has no image {spec.image}, and none is to be pulled. Pull it, or make the "
+                f"task with pull='missing'."
+            )
+        if image is None:
+            await self._pull(spec.image)
+            image = await self.engine.image(spec.image) or {}
+        return str(spec.user if spec.user is not None else (image.get("Config") or {}).get("User") or "")
+
+    async def _pull(self, image: str) -> None:
+        try:
+            await self.engine.pull(image, self._auth)
+        except MissingJobError as error:
+            raise ConfigurationError(
+                f"{error} Is the name right, and may this engine see it? A registry that wants credentials says the "
+                f"same of an image that one may not see."
+            ) from error
+
+    async def _check_taken(self, name: str, run: RunName) -> None:
+        """See that what stands where a container was to be made is a container of that run.
+
+        :raises ConflictError: if it is something else.
+        """
+        found = await self.engine.inspect(name)
+        if found is None:
+            return
+        told = found["Config"].get("Labels") or {}
+        mine = labels(self.app, run, "")
+        if any(told.get(key) != value for key, value in mine.items() if value):
+            raise ConflictError(
+                f"Cannot make container {name} for task {run.task} on job {run.job}: the engine has a container of "
+                f"that name that is not of app {self.app}, or not of that run. Remove it, or rename the app."
+            )
+
+    @override
+    async def look(self, task: str, job: str) -> list[Sighting]:
+        return await self._look_at(await self.engine.list(wanted(self.app, task, job)))
+
+    @override
+    async def look_all(self, task: str) -> list[Sighting]:
+        return await self._look_at(await self.engine.list(wanted(self.app, task)))
+
+    @override
+    async def start(self, run: RunName) -> None:
+        try:
+            await self.engine.start(container_name(self.app, run))
+        except SiteUnavailableError:
+            if not await self._tell_of_failure(run):
+                raise
+        except (ConfigurationError, ConflictError, MissingJobError):
+            # It may be gone, or be about to go; then that is told.
+            await self._tell_of_failure(run)
+
+    async def _tell_of_failure(self, run: RunName) -> bool:
+        """An engine tells nobody that it could not start a container: see whether it is so, and tell."""
+        sighting = await self._look_into(container_name(self.app, run))
+        if sighting is not None and sighting.phase is Phase.ENDED:
+            observation_of(self).see(sighting)
+        return sighting is not None and sighting.phase is Phase.ENDED
+
+    @override
+    async def cancel(self, sighting: Sighting, how: Cancellation) -> None:
+        container = sighting.claim
+        try:
+            # Whoever sees it end knows why; and if it begins only now, it ends at once.
+            await self.engine.write(container, mark(how))
+            if sighting.phase is Phase.CLAIMED:
+                await self.start(sighting.run)
+            await self.engine.signal(container, "SIGTERM")
+            if sighting.phase is Phase.CLAIMED:
+                await self.engine.wait(container, 60.0)
+        except MissingJobError:
+            return
+
+    @override
+    async def finish(self, sighting: Sighting) -> Sighting:
+        return await self._look_into(sighting.claim) or lost(sighting)
+
+    @override
+    async def vanished(self, last: Sighting) -> Sighting:
+        return await self._look_into(container_name(self.app, last.run)) or lost(last)
+
+    @override
+    async def open_output(self, run: RunName, stream: Literal["stdout", "stderr"], offset: int = 0) -> BlobReader:
+        return await self.engine.open(container_name(self.app, run), f"{FOLDER}/{stream}", offset)
+
+    @override
+    async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
+        name = container_name(self.app, run)
+        # There is nothing to follow in one that has not begun. Whoever reads need not be who watches.
+        while (found := await self._look_into(name)) is not None:
+            if found.phase is not Phase.CLAIMED:
+                break
+            await asyncio.sleep(BEGINNING)
+        try:
+            made = await self.engine.execute(name, ["/bin/sh", "-c", FOLLOW, "pydatatask", stream], interactive=False)
+        except ConflictError:
+            return await self.open_output(run, stream)
+        what = f"the {stream} of container {name}"
+        follower = made.start(detach=False)
+        async with asking(f"follow {what}", QUICK):
+            await follower.__aenter__()
+        return FollowedFile(follower, partial(self.open_output, run, stream), what)
+
+    @override
+    async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
+        name = container_name(self.app, run)
+        try:
+            made = await self.engine.execute(name, argv, terminal=terminal is not None)
+        except ConflictError as error:
+            raise MissingJobError(f"Cannot run a program beside {run}: container {name} does not run.") from error
+        return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
+
+    @override
+    async def release(self, task: str, job: str) -> None:
+        for listed in await self.engine.list(wanted(self.app, task, job)):
+            if (run := run_of_listed(listed, self.app)) is None:
+                continue
+            try:
+                await self.engine.remove(listed["Id"])
+            except ConflictError as error:
+                raise SiteUnavailableError(f"{error} It is removed when it has ended.") from error
+            if self.is_here:
+                await self.outputs.remove(container_name(self.app, run))

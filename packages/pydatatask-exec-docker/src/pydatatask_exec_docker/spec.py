@@ -1,0 +1,152 @@
+"""What a container is made of, and the shell program that looks after a script in it.
+
+The script is a child of that program, which needs nobody else: it gives the script its input, ends it when its time is
+up or somebody wants it to end, first kindly, and says by its own exit status why. When it exits, the engine ends
+whatever else is left in the container.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+from pydatatask_core.streams import BlobReader
+
+from .naming import TIMEOUT
+
+__all__ = [
+    "ENDED",
+    "FOLDER",
+    "INLINE",
+    "MARK",
+    "SCRIPT",
+    "TIMED_OUT",
+    "ContainerSpec",
+    "Mount",
+    "Pull",
+    "configuration",
+]
+
+Pull = Literal["always", "missing", "never"]
+
+FOLDER = "/pydatatask"
+"""Where ours is in a container."""
+SCRIPT = f"{FOLDER}/script"
+MARK = f"{FOLDER}/end"
+"""A file that says why somebody ended the container."""
+
+INLINE = 96 * 1024
+"""Bytes of a script that are passed as an argument; the kernel takes 128 KiB. A longer one becomes a file."""
+
+TIMED_OUT = 124
+ENDED = 143
+
+SUPERVISE = f"""
+timeout=$1 grace=$2 merge=$3
+shift 3
+stop= ending=
+trap 'stop={ENDED}' TERM INT HUP
+trap 'stop={TIMED_OUT}' ALRM
+[ ! -e {MARK} ] || exit {ENDED}
+[ -d {FOLDER} ] || mkdir {FOLDER} || exit 125
+exec 3> {FOLDER}/stdout 2>/dev/null
+if [ "$merge" = yes ]; then exec 4>&3; else exec 4> {FOLDER}/stderr; fi
+if [ -d {FOLDER}/stdin ]; then
+    cat {FOLDER}/stdin/* | "$@" >&3 2>&4 3>&- 4>&- &
+else
+    "$@" < /dev/null >&3 2>&4 3>&- 4>&- &
+fi
+job=$!
+exec 3>&- 4>&-
+[ "$timeout" = - ] || {{ sleep "$timeout" && kill -ALRM $$; }} &
+while :; do
+    wait "$job"
+    code=$?
+    if [ -n "$stop" ] && [ -z "$ending" ]; then
+        ending=$stop
+        # All but this shell and the first process.
+        kill -TERM -1
+        {{ sleep "$grace"; kill -KILL "$job"; }} &
+    fi
+    kill -0 "$job" || break
+done
+[ ! -e {FOLDER}/followed ] || sleep 1.5
+exit "${{ending:-$code}}"
+"""
+"""Run a command. Arguments: its timeout or -, the seconds between TERM and KILL, whether its standard error goes with
+its output, and its words. What it writes goes to files, since what engines keep as logs is not always what was written:
+one kind loses bytes that are no text, another one the end of some lines, and all are slow."""
+
+FOLLOW = f": > {FOLDER}/followed; exec tail -c +1 -f {FOLDER}/$1"
+"""Follow a file to its end. Whoever ends the container waits for that."""
+
+
+@frozen
+class Mount:
+    """A file or folder of the engine's machine that a container sees."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@frozen(kw_only=True)
+class ContainerSpec:
+    """What a run's container is made of."""
+
+    image: str
+    pull: Pull
+    config: Mapping[str, Any]
+    """The engine's own description of it, but for labels."""
+    script: bytes | None = None
+    """What is put at :data:`SCRIPT`."""
+    stdin: Callable[[], Awaitable[BlobReader]] | None = None
+    """Opens what the script reads."""
+    mounts: Sequence[Mount] = ()
+    outputs: Mapping[str, bool] | None = None
+    """The names of what the script leaves in a private folder of this machine, and whether each is a folder."""
+
+    user: str | None = None
+    """Who runs the script; None leaves that to the image."""
+
+
+def configuration(
+    *,
+    image: str,
+    command: Sequence[str],
+    timeout: float | None,
+    grace: float,
+    interleaved: bool,
+    environ: Mapping[str, str],
+    cpu: float,
+    mem: int,
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Give the engine's description of a container.
+
+    :param cpu: cores; 0 sets no limit. :param mem: bytes; 0 sets no limit.
+    :param more: fields of the description that are set if they are not None.
+    """
+    host: dict[str, Any] = {
+        "Init": True,
+        "NetworkMode": more.get("network"),
+    }
+    if cpu:
+        host["NanoCpus"] = round(cpu * 1e9)
+    if mem:
+        # Without swap, what exceeds the limit is killed and not slowed down.
+        host.update(Memory=mem, MemorySwap=mem)
+    words = ["-" if timeout is None else f"{timeout:g}", f"{grace:g}", "yes" if interleaved else "no"]
+    return {
+        "Image": image,
+        "Entrypoint": ["/bin/sh", "-c", SUPERVISE, "pydatatask", *words],
+        "Cmd": list(command),
+        "Env": [f"{name}={value}" for name, value in environ.items()],
+        "StopSignal": "SIGTERM",
+        "StopTimeout": math.ceil(grace) + 2,
+        "Labels": {} if timeout is None else {TIMEOUT: f"{timeout:g}"},
+        "HostConfig": {key: value for key, value in host.items() if value is not None},
+        **{key: more[word] for key, word in (("User", "user"), ("WorkingDir", "workdir")) if more.get(word)},
+    }

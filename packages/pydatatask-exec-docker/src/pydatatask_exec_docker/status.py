@@ -1,0 +1,149 @@
+"""What an engine's account of a container says of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+from pydatatask_core.clock import now
+from pydatatask_core.runs.site import Cancellation, Phase, RunName, Sighting
+from pydatatask_core.task.record import Cause, Result
+
+from .engine import Event, Inspected
+from .naming import OWNER, TIMEOUT, run_of
+from .spec import TIMED_OUT
+
+__all__ = [
+    "claimed",
+    "has_failed_to_start",
+    "lost",
+    "names_of",
+    "of_event",
+    "of_inspected",
+    "run_of_event",
+    "run_of_listed",
+]
+
+_PHASES = {
+    "created": Phase.CLAIMED,
+    "running": Phase.RUNNING,
+    "paused": Phase.RUNNING,
+    "restarting": Phase.RUNNING,
+    "removing": Phase.LEAVING,
+    "exited": Phase.ENDED,
+    "dead": Phase.ENDED,
+}
+
+_CANCELLATIONS: Mapping[str, Cancellation] = {"cancelled": "cancelled", "dropped": "dropped"}
+
+_HASTE = timedelta(milliseconds=50)
+"""By which a time limit may seem to have struck too early."""
+
+
+def claimed(run: RunName, owner: str, container: str, image: str, host: str) -> Sighting:
+    """Tell of a container that was just made."""
+    return Sighting(
+        run=run,
+        owner=owner,
+        claim=container,
+        phase=Phase.CLAIMED,
+        host=host,
+        image=image,
+        identity={"id": container},
+    )
+
+
+def run_of_event(event: Event, app: str) -> RunName | None:
+    """Give the run that an event is about; None if it is about no claim of the app's."""
+    told = event["Actor"]["Attributes"]
+    return run_of(told, str(told.get("name", "")).lstrip("/"), app)
+
+
+def names_of(listed: Mapping[str, Any]) -> list[str]:
+    """Give the names in a short account of a container."""
+    return [str(name).lstrip("/") for name in listed.get("Names") or ()]
+
+
+def run_of_listed(listed: Mapping[str, Any], app: str) -> RunName | None:
+    """Give the run that a short account is about; None if it is about no claim of the app's."""
+    return next(
+        (run for name in names_of(listed) if (run := run_of(listed.get("Labels") or {}, name, app)) is not None), None
+    )
+
+
+def of_event(event: Event, run: RunName, host: str) -> Sighting:
+    """Read an event that says that a container was made, or that it begins."""
+    told = event["Actor"]["Attributes"]
+    seen = claimed(run, str(told.get(OWNER, "")), event["Actor"]["ID"], str(told.get("image", "")), host)
+    if event["Action"] != "start":
+        return seen
+    return evolve(seen, phase=Phase.RUNNING, start_time=datetime.fromtimestamp(event["timeNano"] / 1e9, UTC))
+
+
+def of_inspected(found: Inspected, app: str, host: str, image: str, mark: str | None) -> Sighting | None:
+    """Read the engine's account of a container; None if it is no claim of the app's.
+
+    :param image: what it was made of, for people. :param mark: why somebody ended it, if somebody did.
+    """
+    config, state = found["Config"], found["State"]
+    told = config.get("Labels") or {}
+    run = run_of(told, str(found["Name"]).lstrip("/"), app)
+    if run is None:
+        return None
+    seen = evolve(
+        claimed(run, str(told.get(OWNER, "")), found["Id"], image, host),
+        phase=_PHASES.get(state["Status"], Phase.RUNNING),
+        start_time=_time(state.get("StartedAt")),
+    )
+    if has_failed_to_start(found):
+        reason = " ".join(str(state["Error"]).split())
+        failed = evolve(seen, phase=Phase.ENDED, end_time=now(), reason=reason)
+        return evolve(failed, **_cancelled(mark)) if mark else evolve(failed, result="failure", cause="unschedulable")
+    if seen.phase is Phase.CLAIMED:
+        # What is told of one that was just made.
+        return evolve(seen, image=config["Image"])
+    if seen.phase is not Phase.ENDED:
+        return seen
+    seen = evolve(seen, return_code=int(state["ExitCode"]), end_time=_time(state.get("FinishedAt")) or now())
+    if mark:
+        return evolve(seen, **_cancelled(mark))
+    result, cause, why = _judged(seen, state, told.get(TIMEOUT))
+    return evolve(seen, result=result, cause=cause, reason=why)
+
+
+def has_failed_to_start(found: Inspected) -> bool:
+    """Tell whether the engine tried to start a container, and could not."""
+    state = found["State"]
+    return state["Status"] == "created" and bool(state.get("Error"))
+
+
+def lost(last: Sighting) -> Sighting:
+    """Tell what it means that a container, last seen like this, does not exist any more."""
+    if last.phase is Phase.ENDED and last.result is not None:
+        return last
+    reason = "the container was removed by somebody else"
+    return evolve(last, phase=Phase.ENDED, result="lost", cause="lost", reason=reason, end_time=now())
+
+
+def _judged(seen: Sighting, state: Mapping[str, Any], limit: str | None) -> tuple[Result, Cause | None, str | None]:
+    """Tell how a container ended that nobody wanted to end."""
+    if seen.return_code == 0:
+        return "success", None, None
+    if state.get("OOMKilled"):
+        return "failure", "oom", "OOMKilled"
+    took = (seen.end_time - seen.start_time) if seen.end_time and seen.start_time else timedelta()
+    # A script may end with the same status, but not after its time is up.
+    if seen.return_code == TIMED_OUT and limit is not None and took >= timedelta(seconds=float(limit)) - _HASTE:
+        return "timeout", "timeout", None
+    return "failure", "exit", " ".join(str(state.get("Error") or "").split()) or None
+
+
+def _cancelled(mark: str) -> dict[str, Any]:
+    return {"result": "cancelled", "cause": "cancelled", "cancellation": _CANCELLATIONS.get(mark, "cancelled")}
+
+
+def _time(text: str | None) -> datetime | None:
+    """Read a time. The engine's word for never is the year 1."""
+    return None if not text or text.startswith("0001") else datetime.fromisoformat(text)
