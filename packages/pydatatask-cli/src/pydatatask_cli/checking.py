@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, Literal
 
 from attrs import asdict, frozen
 from pydatatask_core.pipeline.pipeline import Pipeline
 from pydatatask_core.repository.combining import keys_of
 from pydatatask_core.repository.protocols import Repository
+from pydatatask_core.runs.lifecycle import SiteTask
+from pydatatask_core.runs.site import ExecutionSite, Phase, Sighting, Snapshot
 from pydatatask_core.task.run import RunTask
 from typing_extensions import override
 
@@ -16,12 +19,17 @@ from .records import read_all, result_of
 
 __all__ = ["Finding", "deep_findings"]
 
-Kind = Literal["done without output", "output without done", "unreadable record"]
+Kind = Literal[
+    "done without output", "output without done", "unreadable record", "foreign run", "unknown task", "unreleased run"
+]
 
 _WORDS: dict[Kind, str] = {
     "done without output": "missing, though recorded as done successfully",
     "output without done": "there without a done record",
     "unreadable record": "there with a record that cannot be read",
+    "foreign run": "with a run of another pipeline of the same app, task and job names",
+    "unknown task": "with a run of a task that this pipeline does not have",
+    "unreleased run": "with a run that is recorded and still there; the next run of the pipeline releases it",
 }
 
 
@@ -46,15 +54,48 @@ class Finding:
 
 
 async def deep_findings(pipeline: Pipeline, examples: int = 3) -> list[Finding]:
-    """Compare the done records of each task with its outputs. Lists them all, and reads every done record.
+    """Compare the done records of each task with its outputs and with what is at its site.
 
-    What runs at the moment may have outputs and no done record yet.
+    Lists them all, and reads every done record. What runs at the moment may have outputs and no done record yet.
 
     :raises StoreUnavailableError: if a repository cannot be asked.
+    :raises SiteUnavailableError: if a site cannot be asked.
     """
     tasks = [task for task in pipeline.tasks.values() if isinstance(task, RunTask) and task.done is not None]
     found = await asyncio.gather(*(_compare(task, examples) for task in tasks))
-    return [finding for of_task in found for finding in of_task]
+    outside = [task for task in pipeline.tasks.values() if isinstance(task, SiteTask)]
+    sites = {task.site: [other for other in outside if other.site is task.site] for task in outside}
+    strays = await asyncio.gather(*(_strays(site, of_site, examples) for site, of_site in sites.items()))
+    return [finding for group in (*found, *strays) for finding in group]
+
+
+async def _strays(site: ExecutionSite[Any], tasks: list[SiteTask[Any]], examples: int) -> list[Finding]:
+    """Find the runs at a site that nobody of this pipeline is waiting for."""
+    runs: Collection[Sighting] = ()
+    async with site.watch() as events:
+        async for event in events:
+            if isinstance(event, Snapshot):
+                runs = event.runs
+                break
+    by_name = {task.name: task for task in tasks}
+    strays: dict[tuple[Kind, str], set[str]] = {}
+    for seen in runs:
+        kind = await _stray(seen, by_name.get(seen.run.task))
+        if kind is not None:
+            strays.setdefault((kind, seen.run.task), set()).add(seen.run.job)
+    return [
+        Finding(kind, name, f"{name} on {site.host}", len(jobs), tuple(sorted(jobs)[:examples]))
+        for (kind, name), jobs in sorted(strays.items())
+    ]
+
+
+async def _stray(seen: Sighting, task: SiteTask[Any] | None) -> Kind | None:
+    if task is None:
+        return "unknown task"
+    if seen.owner != task.owner:
+        return "foreign run"
+    recorded = seen.phase is Phase.ENDED and task.done is not None and await task.done.contains(seen.run.job)
+    return "unreleased run" if recorded else None
 
 
 async def _compare(task: RunTask, examples: int) -> list[Finding]:

@@ -131,7 +131,7 @@ class Lane:
     @property
     def busy(self) -> bool:
         """Whether a run is live, a retry is waited for, or a job is about to start."""
-        return bool(self._workers or self.waiting)
+        return bool(self._workers or (self.waiting and not self.task.leaving))
 
     @property
     def full(self) -> bool:

@@ -38,7 +38,8 @@ class QuotaLane(Lane):
     @property
     @override
     def busy(self) -> bool:
-        return super().busy or bool(self._wanted)
+        # What is left to go on gives nothing back while we wait.
+        return super().busy or bool(self._wanted and not self.task.leaving)
 
     @override
     def hold(self) -> None:

@@ -230,8 +230,11 @@ class HostSite(ExecutionSite[HostFiles]):
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Sighting | Gone | Snapshot]]:
         async with self.manager.watch() as lines:
-            await self.manager.sweep()
             yield self._events(lines)
+
+    @override
+    async def sweep(self) -> None:
+        await self.manager.sweep()
 
     async def _events(self, lines: AsyncIterator[str]) -> AsyncIterator[Sighting | Gone | Snapshot]:
         runs: list[Sighting] | None = None

@@ -136,6 +136,7 @@ class SiteTask(RunTask, Generic[Spec]):
     async def live_jobs(self) -> Collection[str]:
         observation = self._observation = observation_of(self.site)
         await observation.open()
+        await self.site.sweep()
         for sighting in await self.remembered():
             if observation.latest(self.name, sighting.run.job) is None:
                 observation.see(await self.site.vanished(sighting))
