@@ -14,7 +14,7 @@ from attrs import frozen
 from pydatatask_core.testing.services import service_setting
 
 BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
-DEADLINE = 120.0
+DEADLINE = 60.0
 """Seconds after which something that must happen is taken not to happen. Pods of a loaded machine take long."""
 
 

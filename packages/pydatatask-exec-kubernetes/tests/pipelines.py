@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -76,8 +77,6 @@ class Bench:
     @asynccontextmanager
     async def running(self, **options: Any) -> AsyncIterator[Controller]:
         """Have a controller run while the block does; it stops then, and leaves its pods."""
-        import asyncio
-
         async with Pipeline(self.tasks, self.session) as pipeline:
             controller = pipeline.make_controller(**options)
             run = asyncio.create_task(controller.run())
@@ -85,4 +84,6 @@ class Bench:
                 yield controller
             finally:
                 run.cancel()
-                await asyncio.gather(run, return_exceptions=True)
+                (failure,) = await asyncio.gather(run, return_exceptions=True)
+                if isinstance(failure, Exception):
+                    raise failure

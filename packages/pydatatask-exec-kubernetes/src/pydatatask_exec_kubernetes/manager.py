@@ -45,9 +45,14 @@ AT_ONCE = {"gracePeriodSeconds": 0}
 class _Known:
     """What is remembered of a pod that exists."""
 
-    uid: str
+    sighting: Sighting
+    version: int
     containers: list[str]
     requests: Resources
+
+    @property
+    def uid(self) -> str:
+        return self.sighting.claim
 
 
 class PodManager(ExecutionSite[Manifest], Interactive):
@@ -119,9 +124,15 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         return gone(sighting)
 
     def _see(self, pod: Pod) -> Sighting | None:
+        """Take in a pod. An answer may come after the watch has told what happened since: the newer one counts."""
         sighting = sighting_of(pod, self.app)
-        if sighting is not None:
-            self._known[sighting.run] = _Known(sighting.claim, containers_of(pod), requests_of(pod))
+        if sighting is None:
+            return None
+        version = int(pod["metadata"]["resourceVersion"])
+        known = self._known.get(sighting.run)
+        if known is not None and known.uid == sighting.claim and known.version > version:
+            return known.sighting
+        self._known[sighting.run] = _Known(sighting, version, containers_of(pod), requests_of(pod))
         return sighting
 
     @override
@@ -180,17 +191,20 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         """End a pod, after writing down on it why, so that whoever sees it end knows.
 
         Its time is made to be up, so that it stays until its logs are stored; one that leaves no record, or is on no
-        node, is deleted.
+        node, is deleted. Never both: some nodes would keep it for ever.
 
         :param why: in words for people.
         """
         name, uid = sighting.identity["name"], sighting.identity["uid"]
-        notes = {END: ending, **({WHY: why} if why else {})}
-        patch = {"metadata": {"uid": uid, "annotations": notes}, "spec": {"activeDeadlineSeconds": 1}}
+        call = Call("patch", self.namespace, name)
+        notes = {"metadata": {"uid": uid, "annotations": {END: ending, WHY: why}}}
+        time_is_up = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}}
         try:
-            pod = await self.cluster.call(Call("patch", self.namespace, name), patch)
+            pod = await self.cluster.call(call, notes)
             if ending == "dropped" or not pod["spec"].get("nodeName"):
                 await self._delete(name, uid)
+            else:
+                await self.cluster.call(call, time_is_up)
         except (ConflictError, MissingJobError):
             # It is gone, and perhaps another one has its name.
             return
