@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shlex
+from collections.abc import Sequence
 from typing import Self
 
 import asyncssh
@@ -57,9 +58,10 @@ class Conversation:
         """Whether the shell has ended."""
         return self._over is not None
 
-    async def ask(self, verb: str, *words: str) -> list[str]:
-        """Have something done, and give the lines that it told. Only one verb at a time may tell lines.
+    async def ask(self, verb: str, *words: str, more: Sequence[str] = ()) -> list[str]:
+        """Have something done, and give the lines that it told, or the words of its answer.
 
+        :param more: lines that belong to the question.
         :raises SiteUnavailableError: if the shell ended. What was asked for is done or not.
         """
         if self._over is not None:
@@ -68,7 +70,7 @@ class Conversation:
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         with explained(f"{verb} {' '.join(words)}".strip(), self._host):
-            self._process.stdin.write(f"{' '.join((number, verb, *words))}\n")
+            self._process.stdin.write("\n".join((" ".join((number, verb, *words)), *more, "")))
         return await answer
 
     async def close(self) -> None:
@@ -88,9 +90,10 @@ class Conversation:
                 if not line.startswith(". "):
                     told.append(line[:-1])
                     continue
-                answer = self._asked.pop(line[2:-1], None)
+                _, number, *words = line.split()
+                answer = self._asked.pop(number, None)
                 if answer is not None and not answer.done():
-                    answer.set_result(told)
+                    answer.set_result(words or told)
                 told = []
         except (asyncssh.Error, OSError) as failure:
             error = explain("go on", self._host, failure)

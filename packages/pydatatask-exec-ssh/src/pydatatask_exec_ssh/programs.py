@@ -69,6 +69,26 @@ start() {
     ( setsid sh -c "$supervise" pydatatask "$base/$1" "$1" "$ns" "$offset" < /dev/null > /dev/null 2>&1 & )
 }
 
+# Make a folder with folders and small files in it: $1 is its name; $2 the number of files, each of which a line follows
+# for, and the folders. All lines are read whatever fails.
+stage() {
+    staged=$base/.new/$1 count=${2%% *} said=' done'
+    set --
+    for folder in ${two#"$count"}; do set -- "$@" "$staged/$folder"; done
+    umask 077
+    [ -O "$base/.new" ] && mkdir -p "$staged" "$@" 2>/dev/null || said=' failed'
+    while [ "$count" -gt 0 ]; do
+        read -r mode path data || return
+        count=$((count - 1))
+        [ "$said" = ' done' ] && fill "$mode" "$staged/$path" "$data" 2>/dev/null || said=' failed'
+    done
+    umask "$mask"
+}
+
+fill() {
+    printf %b "$3" > "$2" && { [ -z "$3" ] || [ -s "$2" ]; } && { [ "$1" != program ] || chmod 700 "$2"; }
+}
+
 each() {
     cd "$base" 2>/dev/null || return 0
     for name in *@*/[0-9]*; do
@@ -95,16 +115,20 @@ news() {
 }
 
 talk() {
+    # Jobs are to have the one that the host gives them.
+    mask=$(umask)
     echo ready
     while read -r id verb one two; do
+        said=
         case $verb in
             start) start "$one" ;;
             remove) remove "$one" "$two"; continue ;;
+            stage) stage "$one" "$two" ;;
             all) each tell ;;
             mark) mark ;;
             changes) each news ;;
         esac
-        printf '. %s\n' "$id"
+        printf '. %s%s\n' "$id" "$said"
     done
     rm -f "$old" "$new"
 }
@@ -114,6 +138,12 @@ talk
 """Do what one line after another says, and answer each by a line of a dot and its number. Ends with its input.
 
 Arguments: the app's folder, pid namespace, offset, and a word of its own. A line is a number, a verb and its words:
-``start PATH``; ``remove NAME ASIDE``; ``all``, which tells of all runs; ``mark``, which begins a new span of time;
-``changes``, which tells what is new since the span before the last began.
+
+- ``start PATH``;
+- ``remove NAME ASIDE``;
+- ``stage NAME COUNT FOLDERS``, followed by so many lines of ``file`` or ``program``, a path, and a content as printf %b
+  reads it; answered by ``done`` or ``failed`` behind the number;
+- ``all``, which tells of all runs;
+- ``mark``, which begins a new span of time;
+- ``changes``, which tells what is new since the span before the last began.
 """

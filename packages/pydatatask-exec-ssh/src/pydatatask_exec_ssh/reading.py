@@ -34,6 +34,8 @@ class RemoteReader(BlobReader):
         """Most files are short, so that only the first piece is wanted."""
         self._coming: deque[asyncio.Task[bytes]] = deque()
         self._ready = memoryview(b"")
+        self._at_end = False
+        """The last piece was the last one there was. This is told once, and then looked at again."""
         self._closed = False
 
     @classmethod
@@ -64,6 +66,9 @@ class RemoteReader(BlobReader):
         return data
 
     async def _piece(self) -> bytes:
+        if self._at_end:
+            self._at_end = False
+            return b""
         while len(self._coming) < self._ahead:
             self._coming.append(asyncio.ensure_future(self._fetch(self._next)))
             self._next += self._size
@@ -74,6 +79,7 @@ class RemoteReader(BlobReader):
             # The end, for now. What was asked for beyond it is not what follows.
             self._next -= self._size * (len(self._coming) + 1) - len(piece)
             self._ahead = 1
+            self._at_end = bool(piece)
             await self._forget()
         else:
             self._ahead = AHEAD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import re
 import secrets
 from collections.abc import Iterable
 
@@ -19,6 +20,12 @@ __all__ = ["Staging"]
 
 ROOM = 1 << 20
 """Bytes. A file system with less than that is taken to be full when a write has failed: SFTP does not tell why."""
+
+SMALL = 1 << 13
+"""Bytes of a file that the shell reads, one after the other."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9._@/-]+")
+_SPECIAL = re.compile(rb"[^A-Za-z0-9_./@:=-]")
 
 _NEW = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
 _FOLDER = asyncssh.SFTPAttrs(permissions=0o700)
@@ -41,7 +48,8 @@ class Staging:
         try:
             with explained(f"make {path}", self._host.name):
                 try:
-                    await self._fill(staged, files)
+                    if not await self._made_at_once(name, files):
+                        await self._fill(staged, files)
                     made = await self._settle(staged, f"{self._host.basedir}/{path}")
                 except asyncssh.SFTPError as error:
                     raise await self._understood(f"make {path}", error) from error
@@ -52,6 +60,26 @@ class Staging:
             self.names.discard(name)
             if not made:
                 await asyncio.shield(self._discard(name))
+
+    async def _made_at_once(self, name: str, files: HostFiles) -> bool:
+        """Have the shell make the files, if they are small: one question for all of them, instead of three for each.
+
+        :returns: False if nothing was made. The other way then tells why, if there is a reason.
+        """
+        contents = {path: file.content for path, file in files.items() if file is not None}
+        if not all(_PLAIN.fullmatch(path) for path in files) or not all(map(_is_small, contents.values())):
+            return False
+        lines = [
+            f"{'program' if file.executable else 'file'} {path} {_escaped(file.content)}"
+            for path, file in files.items()
+            if file is not None and isinstance(file.content, bytes)
+        ]
+        folders = [folder for level in _levels(files) for folder in level]
+        told = await self._host.launcher.ask("stage", name, str(len(lines)), *folders, more=lines)
+        if told != ["done"]:
+            await self._discard(name)
+            return False
+        return True
 
     async def _fill(self, staged: str, files: HostFiles) -> None:
         sftp = self._host.files
@@ -115,6 +143,15 @@ class Staging:
         except SiteUnavailableError:
             # Whoever watches next sweeps it.
             return
+
+
+def _is_small(content: bytes | BlobReader) -> bool:
+    return isinstance(content, bytes) and len(content) <= SMALL
+
+
+def _escaped(content: bytes) -> str:
+    """Write bytes as ``printf %b`` reads them."""
+    return _SPECIAL.sub(lambda found: b"\\0%03o" % found[0][0], content).decode("ascii")
 
 
 def _levels(files: HostFiles) -> Iterable[list[str]]:
