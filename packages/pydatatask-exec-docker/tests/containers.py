@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import docker
+import docker  # type: ignore[import-untyped]  # it has no type information
 from attrs import frozen
-from docker.models.containers import Container
+from docker.models.containers import Container  # type: ignore[import-untyped]  # nor has this
 from pydatatask_core import Resource, Session
 from pydatatask_core.testing.services import service_missing
 from pydatatask_exec_docker import DockerManager

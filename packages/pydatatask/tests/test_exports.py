@@ -15,6 +15,7 @@ from pydatatask import _exports
 MEMBERS = [
     "pydatatask_cli",
     "pydatatask_core",
+    "pydatatask_exec_docker",
     "pydatatask_exec_kubernetes",
     "pydatatask_exec_local",
     "pydatatask_exec_ssh",
@@ -26,6 +27,7 @@ MEMBERS = [
 
 HEAVY = {
     "aiobotocore",
+    "aiodocker",
     "aiohttp",
     "asyncssh",
     "click",

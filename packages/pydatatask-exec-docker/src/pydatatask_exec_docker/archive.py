@@ -10,7 +10,7 @@ from pydatatask_core.streams import BlobReader
 
 from .spec import FOLDER, MARK, SCRIPT, ContainerSpec
 
-__all__ = ["files_of", "mark"]
+__all__ = ["files_of", "mark_of"]
 
 PIECE = 4 * 1024 * 1024
 """Bytes of standard input in one file. A tar archive says how long a file is before it begins, and nobody knows how
@@ -36,7 +36,7 @@ async def files_of(spec: ContainerSpec) -> AsyncIterator[bytes]:
     yield _END
 
 
-async def mark(word: str) -> AsyncIterator[bytes]:
+async def mark_of(word: str) -> AsyncIterator[bytes]:
     """Give an archive that says why a container is ended."""
     yield _folder(_FOLDER, 0o1777)
     yield _file(MARK, word.encode(), 0o644)

@@ -144,6 +144,15 @@ class Engine:
         except MissingJobError:
             return None
 
+    async def last_words(self, container: str) -> str:
+        """Give the end of what a container wrote that is not its script's."""
+        try:
+            async with asking(f"read the log of container {container}", QUICK):
+                lines = await self.docker.containers.container(container).log(stdout=True, stderr=True, tail=3)
+        except MissingJobError:
+            return ""
+        return " ".join("".join(lines).split())
+
     async def execute(
         self, container: str, argv: Sequence[str], *, interactive: bool = True, terminal: bool = False
     ) -> Exec:

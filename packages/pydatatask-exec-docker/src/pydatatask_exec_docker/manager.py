@@ -23,7 +23,7 @@ from pydatatask_core.streams import BlobReader
 from typing_extensions import override
 
 from ._errors import asking
-from .archive import files_of, mark
+from .archive import files_of, mark_of
 from .engine import QUICK, Engine, Event, Inspected
 from .execution import ContainerExecution
 from .naming import APP, container_name, is_staged, labels, staging_name, wanted
@@ -138,14 +138,25 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         return None if found is None else await self._read(found)
 
     async def _read(self, found: Inspected) -> Sighting | None:
+        state, container = found["State"], found["Id"]
+        over = state["Status"] in {"exited", "dead"}
+        mark = obstacle = None
         # One that was ended on purpose does not end with success.
-        state = found["State"]
-        unwell = state["Status"] in {"exited", "dead"} and state["ExitCode"] != 0
-        word = None
-        if unwell or has_failed_to_start(found):
-            told = await self.engine.read(found["Id"], MARK)
-            word = None if told is None else told.decode(errors="replace")
-        return of_inspected(found, self.app, self.host, await self._image(found), word)
+        if (over and state["ExitCode"] != 0) or has_failed_to_start(found):
+            told = await self.engine.read(container, MARK)
+            mark = None if told is None else told.decode(errors="replace")
+        # Shells say by these that something cannot be run, and so do those who start shells.
+        if mark is None and over and state["ExitCode"] in {125, 126, 127}:
+            obstacle = await self._obstacle(container)
+        return of_inspected(found, self.app, self.host, await self._image(found), mark, obstacle)
+
+    async def _obstacle(self, container: str) -> str | None:
+        """Give why a container ended without coming as far as its script; None if it did."""
+        try:
+            await (await self.engine.open(container, f"{FOLDER}/stdout")).close()
+        except MissingJobError:
+            return await self.engine.last_words(container) or "it ended before its script began"
+        return None
 
     async def _image(self, found: Inspected) -> str:
         """Give what a container was made of: the name of an image, and its digest, its registry's if it has one."""
@@ -277,7 +288,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         container = sighting.claim
         try:
             # Whoever sees it end knows why; and if it begins only now, it ends at once.
-            await self.engine.write(container, mark(how))
+            await self.engine.write(container, mark_of(how))
             if sighting.phase is Phase.CLAIMED:
                 await self.start(sighting.run)
             await self.engine.signal(container, "SIGTERM")

@@ -82,10 +82,14 @@ def of_event(event: Event, run: RunName, host: str) -> Sighting:
     return evolve(seen, phase=Phase.RUNNING, start_time=datetime.fromtimestamp(event["timeNano"] / 1e9, UTC))
 
 
-def of_inspected(found: Inspected, app: str, host: str, image: str, mark: str | None) -> Sighting | None:
+def of_inspected(
+    found: Inspected, app: str, host: str, image: str, mark: str | None, obstacle: str | None
+) -> Sighting | None:
     """Read the engine's account of a container; None if it is no claim of the app's.
 
-    :param image: what it was made of, for people. :param mark: why somebody ended it, if somebody did.
+    :param image: what it was made of, for people.
+    :param mark: why somebody ended it, if somebody did.
+    :param obstacle: why its script did not begin, if it did not.
     """
     config, state = found["Config"], found["State"]
     told = config.get("Labels") or {}
@@ -109,6 +113,8 @@ def of_inspected(found: Inspected, app: str, host: str, image: str, mark: str | 
     seen = evolve(seen, return_code=int(state["ExitCode"]), end_time=_time(state.get("FinishedAt")) or now())
     if mark:
         return evolve(seen, **_cancelled(mark))
+    if obstacle:
+        return evolve(seen, result="failure", cause="unschedulable", reason=obstacle)
     result, cause, why = _judged(seen, state, told.get(TIMEOUT))
     return evolve(seen, result=result, cause=cause, reason=why)
 

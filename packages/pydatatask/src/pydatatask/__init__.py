@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         TemplateError as TemplateError,
         YamlMetadataBlobRepository as YamlMetadataBlobRepository,
     )
+    from pydatatask_exec_docker import ContainerTask as ContainerTask, DockerManager as DockerManager
     from pydatatask_exec_kubernetes import (
         Executed as Executed,
         KubeFunctionTask as KubeFunctionTask,
