@@ -28,6 +28,12 @@ def _untouched_by_the_user() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _lock_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests that run the same pipeline run side by side: its lock is in the user's state folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture(scope="session")
 def server_of_session() -> Iterator[BucketServer]:
     with serving() as server:

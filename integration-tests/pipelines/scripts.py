@@ -6,11 +6,10 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pydatatask
 from pydatatask_core import STDOUT, Pipeline, ProcessTask, ResourceManager, Resources, Session
 from pydatatask_exec_local import LocalLinuxManager
 from pydatatask_repos_filesystem import DirectoryRepository, FileRepository, YamlMetadataFileRepository
-
-import pydatatask
 
 HERE = Path.cwd()
 SCRIPT = """\
@@ -19,7 +18,10 @@ printf '%s\\n' {{ job }} >> {{ witness }}
 echo to stderr >&2
 cat
 i=0
-while [ $i -lt 1500 ]; do echo "$JOB line $i of its output, which is long enough to be written in many pieces"; i=$((i+1)); done
+while [ $i -lt 1500 ]; do
+    echo "$JOB line $i of its output, which is long enough to be written in many pieces"
+    i=$((i+1))
+done
 echo "$JOB" > {{ result | shquote }}/name
 sleep {{ pause }}
 """
