@@ -12,6 +12,7 @@ from pipelines import Bench
 from pydatatask_core import InProcessMetadataRepository, InProcessSyncTask, Pipeline
 from pydatatask_core.errors import ConfigurationError
 from pydatatask_exec_kubernetes import KubeTask, LivePod, PodManager
+from typing_extensions import override
 
 
 def told(bench: Bench, task: str, job: str = "job") -> tuple[Any, ...]:
@@ -51,19 +52,18 @@ async def test_each_way_to_fail_has_its_cause(namespace: Namespace, manager: Pod
     assert await namespace.pods() == []
 
 
-@pytest.mark.slow
-async def test_an_evicted_pod_is_told_as_evicted(manager: PodManager) -> None:
+async def test_a_pod_that_its_node_does_not_admit_could_not_be_scheduled(
+    namespace: Namespace, manager: PodManager
+) -> None:
+    node = json.loads(await namespace.kubectl("get", "nodes", "-o", "json"))["items"][0]["metadata"]["name"]
     bench = Bench(manager)
-    filling = "dd if=/dev/zero of=/data/big bs=1M count=20; sleep 100"
-    volume = (
-        "    volumeMounts: [{name: data, mountPath: /data}]\n  volumes: [{name: data, emptyDir: {sizeLimit: 1Mi}}]\n"
-    )
-    bench.task("filler", manifest(filling) + volume)
+    huge = manifest("true", more=f"  nodeName: {node}\n").replace("cpu: 1m", "cpu: 1000")
+    bench.task("refused", huge)
 
     await bench.run()
 
-    assert told(bench, "filler") == ("lost", "evicted")
-    assert bench.done["filler"]["job"]["reason"].startswith("Evicted")
+    assert told(bench, "refused") == ("failure", "unschedulable")
+    assert bench.done["refused"]["job"]["reason"].startswith("OutOfcpu")
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ async def test_deleting_a_live_job_deletes_its_pod_and_leaves_no_record(
     async with bench.running():
         (pod,) = await namespace.until(running, "it runs")
         assert [job async for job in live] == ["job"]
-        assert (await live.info("job"))["pod"] == pod["metadata"]["name"]
+        assert (await live.info("job"))["name"] == pod["metadata"]["name"]
         await live.delete("job")
         (other,) = await namespace.until(
             lambda pods: [one for one in running(pods) if one["metadata"]["uid"] != pod["metadata"]["uid"]],
@@ -211,6 +211,7 @@ async def test_a_timeout_is_handled_with_the_pod_alive(manager: PodManager) -> N
     seen = []
 
     class Curious(KubeTask):
+        @override
         async def handle_timeout(self, pod: LivePod) -> None:
             seen.append(await pod.exec(["sh", "-c", "cat /tmp/state; echo oops >&2; exit 5"]))
 

@@ -169,8 +169,8 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         seen = [sighting for pod in pods if (sighting := self._see(pod)) is not None]
         return sorted(seen, key=lambda sighting: sighting.run.attempt)
 
+    @override
     async def look_all(self, task: str) -> list[Sighting]:
-        """See all runs of a task as they are now."""
         pods, _ = await list_pods(self.cluster, self.namespace, selector(self.app, task))
         return [sighting for pod in pods if (sighting := self._see(pod)) is not None]
 
