@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -35,6 +36,12 @@ class Script:
     refusals: dict[str, tuple[int, str]] = field(factory=dict)
     """Status and error code that a method is answered with."""
     deletes_tags: bool = False
+    gone: set[str] = field(factory=set)
+    """Digests of manifests that were deleted. A tag may name one all the same."""
+    manifests: dict[str, bytes] = field(factory=dict)
+    """What was put, by digest."""
+    halfway: int = 0
+    """How many deletions to come fail when the manifest is deleted and its tags are not."""
     link: Callable[[str], str] = lambda rest: f'<{rest}>; rel="next"'
     """How the next page is told."""
     headers: list[str] = field(factory=list)
@@ -68,7 +75,7 @@ async def scripted(**script: object) -> AsyncIterator[Script]:
         return _token(state, request)
 
     async def serve(request: web.Request) -> web.Response:
-        return _serve(state, request)
+        return _serve(state, request, await request.read())
 
     app.router.add_route("*", "/token", token)
     app.router.add_route("*", "/{rest:.*}", serve)
@@ -94,7 +101,7 @@ def _token(state: Script, request: web.Request) -> web.Response:
     return web.json_response({"token": token, "expires_in": state.lifetime})
 
 
-def _serve(state: Script, request: web.Request) -> web.Response:
+def _serve(state: Script, request: web.Request, body: bytes) -> web.Response:
     state.asked.append(f"{request.method} {request.path_qs}")
     if not state.authenticated(request):
         return web.Response(status=401, headers={"WWW-Authenticate": _challenge(state, request)})
@@ -105,7 +112,7 @@ def _serve(state: Script, request: web.Request) -> web.Response:
         return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
     if request.path.endswith("/tags/list"):
         return _list(state, request)
-    return _manifest(state, request)
+    return _manifest(state, request, body)
 
 
 def _challenge(state: Script, request: web.Request) -> str:
@@ -131,10 +138,34 @@ def _list(state: Script, request: web.Request) -> web.Response:
     return web.json_response({"name": "team/app", "tags": rest[:size] or None}, headers=headers)
 
 
-def _manifest(state: Script, request: web.Request) -> web.Response:
+def _manifest(state: Script, request: web.Request, body: bytes) -> web.Response:
     tag = request.path.rpartition("/")[2]
-    if request.method == "DELETE" and state.deletes_tags and state.tags.pop(tag, None) is not None:
+    if request.method == "DELETE":
+        return _delete(state, tag)
+    if request.method == "PUT":
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        state.tags[tag], state.manifests[digest] = digest, body
+        state.gone.discard(digest)
+        return web.Response(status=201)
+    digest = state.tags.get(tag, "")
+    if digest and digest not in state.gone:
+        content = state.manifests.get(digest, b"{}")
+        if request.method == "GET":
+            return web.Response(body=content)
+        headers = {"Docker-Content-Digest": digest, "Content-Length": str(len(content))}
+        return web.Response(headers=headers)
+    return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status=404)
+
+
+def _delete(state: Script, reference: str) -> web.Response:
+    if not reference.startswith("sha256:"):
+        gone = state.deletes_tags and state.tags.pop(reference, None) is not None
+        return web.Response(status=202 if gone else 400)
+    if reference in state.manifests and reference not in state.gone:
+        state.gone.add(reference)
+        if state.halfway:
+            state.halfway -= 1
+            return web.Response(status=500)
+        state.tags = {tag: digest for tag, digest in state.tags.items() if digest != reference}
         return web.Response(status=202)
-    if request.method == "HEAD" and tag in state.tags:
-        return web.Response(headers={"Docker-Content-Digest": state.tags[tag], "Content-Length": "500"})
     return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status=404)

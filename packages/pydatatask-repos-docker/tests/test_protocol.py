@@ -125,6 +125,33 @@ async def test_a_registry_that_deletes_tags_is_asked_for_just_that(client: Regis
     assert script.asked[1:] == ["HEAD /v2/team/app/manifests/job", "DELETE /v2/team/app/manifests/job"]
 
 
+@pytest.mark.parametrize("halfway", [0, 1, 2, 3])
+async def test_a_registry_that_deletes_by_halves_is_left_without_the_tag(
+    client: RegistryClient, script: Script, halfway: int
+) -> None:
+    script.tags = {"job": "sha256:1", "other": "sha256:1"}
+    script.halfway = halfway
+    await repository(client, script).delete("job")
+    assert script.tags == {"other": "sha256:1"}
+
+
+async def test_a_tag_that_was_left_behind_is_hidden_and_removed_later(
+    client: RegistryClient, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.tags = {"job": "sha256:1", "other": "sha256:1"}
+    script.halfway = 1000
+    repo = repository(client, script)
+    with pytest.raises(StoreUnavailableError, match="the registry failed"):
+        await repo.delete("job")
+    assert {"job", "other"} < script.tags.keys()
+    assert not await repo.contains("job")
+    assert await jobs(repo) == ["other"]
+    script.halfway = 0
+    monkeypatch.setattr("pydatatask_repos_docker.repository.FORGOTTEN", -60)
+    await repo.validate()
+    assert script.tags == {"other": "sha256:1"}
+
+
 async def test_a_token_is_fetched_once_and_used_until_it_ends(robot: RegistryClient, script: Script) -> None:
     script.wants = "bearer"
     repo = repository(robot, script)
