@@ -27,6 +27,7 @@ VERBS = {
     "launch": ("running", "Run TASK on JOB now, and wait for it."),
     "kill": ("outside", "End the live runs of TASK on JOBs, and record them as cancelled."),
     "logs": ("outside", "Print what TASK wrote on JOB: live from where it runs, from the repository afterwards."),
+    "exec": ("outside", "Run COMMAND in the container or pod where TASK runs on JOB; a shell, if none is given."),
     "retry": ("outside", "Clear failed jobs of TASK, so that they start again in the next run."),
     "status": ("looking", "Show how many jobs each repository holds."),
     "trace": ("looking", "Show where jobs are, and what became of their runs."),
@@ -73,7 +74,8 @@ class _Verbs(click.Group):
         if added is not None or cmd_name not in VERBS:
             return added
         module = import_module(f".verbs.{VERBS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+        # A verb may be a word that Python keeps for itself.
+        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         return command
 
     @override

@@ -13,6 +13,7 @@ from pydatatask_core.task.record import Cause, Result
 from .. import output
 from ..deleting import is_glob
 from ..errors import UsageError
+from ..executing import execute
 from ..exits import ExitCode
 from ..invocation import Invocation, pass_invocation
 from ..killing import kill_runs, outside
@@ -22,7 +23,7 @@ from ..names import find_task
 from ..retrying import Failure, clear, failures
 from .arguments import JOB, TASK, json_option
 
-__all__ = ["kill", "logs", "retry"]
+__all__ = ["exec_", "kill", "logs", "retry"]
 
 MOST_SHOWN = 20
 """Failures that are shown before they are cleared."""
@@ -46,6 +47,26 @@ def kill(invocation: Invocation, task: str, jobs: tuple[str, ...]) -> ExitCode:
             return await kill_runs(pipeline, chosen, list(dict.fromkeys(jobs)))
 
     return invocation.run(killing())
+
+
+@click.command(name="exec", context_settings={"ignore_unknown_options": True})
+@click.argument("task", type=TASK)
+@click.argument("job", type=JOB)
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@pass_invocation
+def exec_(invocation: Invocation, task: str, job: str, command: tuple[str, ...]) -> int:
+    """Run COMMAND in the container or pod where TASK runs on JOB; a shell, if none is given.
+
+    On a terminal, it is the command's terminal. Its exit code is the command's.
+    """
+    pipeline = invocation.pipeline
+    chosen = outside(find_task(pipeline, task))
+
+    async def executing() -> int:
+        async with pipeline.reading():
+            return await execute(chosen, job, command or ("sh",))
+
+    return invocation.run(executing())
 
 
 @click.command
