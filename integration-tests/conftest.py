@@ -11,6 +11,7 @@ import pytest
 
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "packages" / "pydatatask-exec-ssh" / "tests"))
 
 from bucket_server import BucketServer, serving
 from programs import EXAMPLE, environment

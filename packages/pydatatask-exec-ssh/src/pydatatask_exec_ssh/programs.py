@@ -58,7 +58,7 @@ base=$1 ns=$2 offset=$3 old=$base/.stamp.$4.0 new=$base/.stamp.$4.1
 remove() {
     (
         {
-            cd "$base" 2>/dev/null && mkdir -p .old && mv "$1" ".old/$2" 2>/dev/null && delete ".old/$2"
+            cd "$base" 2>/dev/null && { [ -d .old ] || mkdir .old; } && mv "$1" ".old/$2" 2>/dev/null && delete ".old/$2"
             printf '. %s\n' "$id"
         } &
     )
