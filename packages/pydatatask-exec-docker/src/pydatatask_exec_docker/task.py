@@ -200,7 +200,8 @@ class ContainerTask(SiteTask[ContainerSpec]):
         """Give what the script reads as files, by the names of the links. Only what a template names is mounted."""
         mounts = {}
         for name, repo in self._files(outputs=False).items():
-            if name in self._named:
+            # What stands behind a job of a metadata repository is its data, wherever they are.
+            if name in self._named and not isinstance(repo, MetadataRepository):
                 source = str(await repo.info(job))
                 mounts[name] = Mount(source, f"{FOLDER}/in/{name}/{PurePath(source).name}")
         return mounts
