@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Literal
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
 
 import aiohttp
 from aiodocker.execs import Exec
 from aiodocker.stream import Stream
+from pydatatask_core.errors import PydatataskError
 from pydatatask_core.runs.interactive import Execution, TerminalSize
 from typing_extensions import override
 
@@ -60,16 +61,24 @@ class ContainerExecution(Execution):
                 yield ("stderr" if message.stream == ERRORS else "stdout"), message.data
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self._what, error) from error
-        async with asking(self._what, QUICK):
-            told = await self._exec.inspect()
+        told = await self._told()
         if told.get("Running"):
             raise unreachable(self._what, ConnectionError("the connection is lost, and the program goes on"))
         self._status = int(told.get("ExitCode") or 0)
 
+    async def _told(self) -> Mapping[str, Any]:
+        async with asking(self._what, QUICK):
+            return await self._exec.inspect()
+
     @override
     async def resize(self, size: TerminalSize) -> None:
-        async with asking(self._what, QUICK):
-            await self._exec.resize(h=size.rows, w=size.columns)
+        try:
+            async with asking(self._what, QUICK):
+                await self._exec.resize(h=size.rows, w=size.columns)
+        except PydatataskError:
+            # A program that has ended has no terminal any more.
+            if (await self._told()).get("Running"):
+                raise
 
     @property
     @override
