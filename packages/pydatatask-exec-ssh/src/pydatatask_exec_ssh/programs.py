@@ -58,9 +58,9 @@ base=$1 ns=$2 offset=$3 old=$base/.stamp.$4.0 new=$base/.stamp.$4.1
 remove() {
     (
         {
-            cd "$base" 2>/dev/null && { [ -d .old ] || mkdir .old; } && mv "$1" ".old/$2" 2>/dev/null && delete ".old/$2"
+            cd "$base" && { [ -d .old ] || mkdir .old; } && mv "$1" ".old/$2" && delete ".old/$2"
             printf '. %s\n' "$id"
-        } &
+        } 2>/dev/null &
     )
 }
 
