@@ -93,10 +93,9 @@ class LocalLinuxManager(ProcessManager):
         return staged
 
     async def _stream(self, source: BlobReader, target: Path) -> None:
-        async with source:
-            await asyncio.to_thread(self._folder.append, target, b"")
-            while data := await source.read(CHUNK):
-                await asyncio.to_thread(self._folder.append, target, data)
+        await asyncio.to_thread(self._folder.append, target, b"")
+        while data := await source.read(CHUNK):
+            await asyncio.to_thread(self._folder.append, target, data)
 
     @override
     async def spawn(self, path: str) -> None:

@@ -42,7 +42,7 @@ class HostFile:
     """A file to be made on a host."""
 
     content: bytes | BlobReader
-    """A reader is read to its end, in bounded memory. Closing it is up to who opened it."""
+    """A reader is read to its end, in bounded memory. Whoever gives it to a manager closes it."""
     executable: bool = False
 
 
@@ -256,6 +256,15 @@ class HostSite(ExecutionSite[HostFiles]):
 
     @override
     async def claim(self, run: RunName, owner: str, spec: HostFiles) -> Sighting | None:
+        """Claim as said. Readers among the files are closed, however it ends."""
+        try:
+            return await self._claim(run, owner, spec)
+        finally:
+            for file in spec.values():
+                if file is not None and isinstance(file.content, BlobReader):
+                    await file.content.close()
+
+    async def _claim(self, run: RunName, owner: str, spec: HostFiles) -> Sighting | None:
         word = f"{self._word}{next(self._claims):x}"
         attempt = {f"{run.attempt}/{name}": file for name, file in spec.items()}
         name = claim_name(run.task, run.job)
