@@ -266,20 +266,23 @@ class HostSite(ExecutionSite[HostFiles]):
 
     async def _claim(self, run: RunName, owner: str, spec: HostFiles) -> Sighting | None:
         word = f"{self._word}{next(self._claims):x}"
-        attempt = {f"{run.attempt}/{name}": file for name, file in spec.items()}
         name = claim_name(run.task, run.job)
+        # The claim may have vanished with the attempt before.
+        if run.attempt > 1 and await self.look(run.task, run.job):
+            return await self._claim_next(run, spec)
+        attempt = {f"{run.attempt}/{name}": file for name, file in spec.items()}
         whole = {"claim": HostFile(f"{owner} {word}\n".encode()), str(run.attempt): None, **attempt}
-        if run.attempt == 1:
-            made = await self.manager.claim(name, whole)
-        else:
-            try:
-                if not await self.manager.claim(run_path(run), spec):
-                    return None
-                return next((seen for seen in await self.look(run.task, run.job) if seen.run == run), None)
-            except FileNotFoundError:
-                # The claim vanished with the attempt before.
-                made = await self.manager.claim(name, whole)
+        made = await self.manager.claim(name, whole)
         return Sighting(run=run, owner=owner, claim=word, phase=Phase.CLAIMED, host=self.host) if made else None
+
+    async def _claim_next(self, run: RunName, spec: HostFiles) -> Sighting | None:
+        """Claim another attempt within a claim that stands."""
+        try:
+            if not await self.manager.claim(run_path(run), spec):
+                return None
+        except FileNotFoundError as error:
+            raise SiteUnavailableError(f"The claim of {run} on {self.host} vanished while it was made.") from error
+        return next((seen for seen in await self.look(run.task, run.job) if seen.run == run), None)
 
     @override
     async def look(self, task: str, job: str) -> list[Sighting]:
