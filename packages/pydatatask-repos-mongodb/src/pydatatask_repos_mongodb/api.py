@@ -68,7 +68,7 @@ class Collection(Protocol):
         """Give one document, or None."""
         ...
 
-    def find(self, filter: Any, projection: Any, *, batch_size: int, sort: Any) -> Cursor:
+    def find(self, filter: Any, projection: Any, *, batch_size: int, hint: Any) -> Cursor:
         """Give the documents of a query."""
         ...
 

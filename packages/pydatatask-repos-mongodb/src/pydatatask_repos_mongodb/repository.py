@@ -159,17 +159,17 @@ class MongoMetadataRepository(CreatingRepository):
         """Give every key. One that is no string is given in angle brackets, which is no job id."""
         async with aclosing(self._store.documents("list the jobs", {"_id": 1}, KEYS)) as batches:
             async for page in batches:
-                for document in page:
-                    yield _key(document)
+                for key in _keys(page):
+                    yield key
 
     @override
     async def pages(self) -> AsyncIterator[list[str]]:
-        """Give the valid jobs by the thousand, in order. The server reads its index of keys for it and nothing else."""
+        """Give the valid jobs by the thousand. The server reads its index of keys for it and nothing else."""
         keys = ValidKeys(self)
         async with aclosing(self._store.documents("list the jobs", {"_id": 1}, KEYS)) as batches:
             async for page in batches:
                 for start in range(0, len(page), PAGE):
-                    yield keys.valid(map(_key, page[start : start + PAGE]))
+                    yield keys.valid(_keys(page[start : start + PAGE]))
         keys.report()
 
     @override
@@ -229,15 +229,16 @@ class MongoMetadataRepository(CreatingRepository):
             await watch.close()
 
 
-def _key(document: Mapping[str, Any]) -> str:
-    key = document["_id"]
-    return key if isinstance(key, str) else f"<{key!r}>"
+def _keys(documents: Iterable[Mapping[str, Any]]) -> list[str]:
+    found = (document["_id"] for document in documents)
+    return [key if isinstance(key, str) else f"<{key!r}>" for key in found]
 
 
 def _valid(keys: ValidKeys, documents: Iterable[D]) -> Iterator[tuple[str, D]]:
     """Give the documents of valid jobs, each with its job."""
-    for document in documents:
-        for job in keys.valid((_key(document),)):
+    documents = list(documents)
+    for key, document in zip(_keys(documents), documents, strict=True):
+        for job in keys.valid((key,)):
             yield job, document
 
 

@@ -109,11 +109,11 @@ class Store:
     async def documents(
         self, doing: str, projection: Mapping[str, int] | None, batch: int, *, raw: bool = False
     ) -> AsyncGenerator[list[Any], None]:
-        """Give all documents in the order of their keys, so that none is given twice, in batches of one request."""
+        """Give all documents by the index of keys, so that none is given twice, in batches of one request."""
         collection = self.collection
         if raw:
             collection = collection.with_options(BYTES, ReadPreference.PRIMARY)
-        async with _closing(collection.find({}, projection, batch_size=batch, sort=[("_id", 1)])) as cursor:
+        async with _closing(collection.find({}, projection, batch_size=batch, hint=[("_id", 1)])) as cursor:
             while True:
                 with translated(doing, self.where):
                     async with asyncio.timeout(PATIENCE):
