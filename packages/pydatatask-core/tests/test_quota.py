@@ -341,3 +341,48 @@ async def test_no_job_holds_up_a_smaller_one_of_another_task() -> None:
     async with asyncio.timeout(20), Pipeline([first, large, small], Session()) as pipeline:
         await pipeline.run(observers=[observe])
     assert [done(made) for made in (first, large, small)] == [1, 1, 50]
+
+
+async def test_a_priority_that_fails_is_told_and_stops_nothing() -> None:
+    ran: list[str] = []
+
+    def priority(job: str) -> int:
+        if job == "b":
+            raise LookupError("no such priority")
+        return 1
+
+    task = InProcessSyncTask("task", InProcessMetadataRepository(), priority=priority)
+
+    @task
+    async def function(job: str) -> None:
+        ran.append(job)
+
+    task.link("source", InProcessMetadataRepository({"a": {}, "b": {}, "c": {}}), is_input=True)
+    async with Pipeline([task], Session()) as pipeline:
+        controller = await pipeline.run()
+    assert sorted(ran) == ["a", "b", "c"]
+    (problem,) = controller.problems()
+    assert "job b of task task" in str(problem)
+    assert "no such priority" in str(problem)
+
+
+async def test_a_cost_that_fails_sets_its_job_aside_and_stops_nothing() -> None:
+    class Costly(InProcessSyncTask):
+        @override
+        def cost(self, job: str) -> Resources:
+            if job == "b":
+                raise LookupError("no such cost")
+            return Resources(cpu=1)
+
+    task = Costly("task", InProcessMetadataRepository(), resource_manager=ResourceManager(Resources(cpu=1)))
+
+    @task
+    async def function(job: str) -> None:
+        pass
+
+    task.link("source", InProcessMetadataRepository({"a": {}, "b": {}, "c": {}}), is_input=True)
+    async with Pipeline([task], Session()) as pipeline:
+        controller = await pipeline.run()
+    (progress,) = controller.progress()
+    assert (progress.succeeded, progress.could_not_start) == (2, 1)
+    assert "no such cost" in str(controller.problems()[0])

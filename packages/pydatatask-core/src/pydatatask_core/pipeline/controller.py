@@ -26,7 +26,7 @@ from .guests import Guest
 from .inquiry import Inquiry, Questions
 from .lane import Lane, Turn
 from .opening import Opening
-from .queues import JobQueue, queue_for
+from .queues import JobQueue, Priority, queue_for
 from .quota_lane import QuotaLane
 from .readiness import Readiness
 from .truth import Ask
@@ -87,7 +87,9 @@ class Controller:
         self._guest_rounds = 0
         self.stopping = False
         """Whether no more jobs are started."""
-        queues = [_queue(task, priority) for task in tasks]
+        priorities = [_priority(task, priority) for task in tasks]
+        self._priorities = [given for given in priorities if isinstance(given, Priority)]
+        queues = [queue_for(given) for given in priorities]
         questions = Questions()
         self.readiness = Readiness({task.name: task.ready.expression for task in tasks}, queues, questions)
         self.feeds = list(self._make_feeds(polling or Polling()))
@@ -147,7 +149,8 @@ class Controller:
         """Give what keeps jobs from starting in this run: values that cannot be read, launches that failed."""
         aside = [error for lane in self.lanes for error in lane.set_aside.values()]
         guests = [error for guest in self.guests for error in guest.failures.values()]
-        return [*aside, *guests, *self._inquiry.failures.values()]
+        unordered = [given.failure for given in self._priorities if given.failure is not None]
+        return [*aside, *guests, *unordered, *self._inquiry.failures.values()]
 
     def unreachable(self) -> list[Exception]:
         """Give the stores that cannot be asked now, each by its error."""
@@ -385,7 +388,8 @@ class Controller:
             observer(event)
 
 
-def _queue(task: Task, priority: Callable[[str, str], int] | None) -> JobQueue:
+def _priority(task: Task, priority: Callable[[str, str], int] | None) -> int | Priority:
     if priority is not None:
-        return queue_for(lambda job: priority(task.name, job))
-    return queue_for(task.priority if isinstance(task, RunTask) else 0)
+        return Priority(task.name, partial(priority, task.name))
+    own = task.priority if isinstance(task, RunTask) else 0
+    return Priority(task.name, own) if callable(own) else own

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from typing_extensions import override
 
-__all__ = ["FifoQueue", "JobQueue", "PriorityQueue", "queue_for"]
+from ..errors import PydatataskError
+
+__all__ = ["FifoQueue", "JobQueue", "Priority", "PriorityQueue", "queue_for"]
 
 
 class JobQueue(Protocol):
@@ -42,6 +44,28 @@ class JobQueue(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[str]: ...
+
+
+class Priority:
+    """A user's function that gives priorities. Where it fails the priority is 0, and the first failure is kept."""
+
+    def __init__(self, task: str, function: Callable[[str], int]) -> None:
+        self.failure: PydatataskError | None = None
+        self._task = task
+        self._function = function
+
+    def __call__(self, job: str) -> int:
+        """Give a job's priority."""
+        try:
+            return self._function(job)
+        except Exception as error:  # kept, and told; the job starts all the same
+            if self.failure is None:
+                self.failure = PydatataskError(
+                    f"The priority of job {job} of task {self._task} is taken to be 0, because the function that should "
+                    f"give it failed: {type(error).__name__}: {error}"
+                )
+                self.failure.__cause__ = error
+            return 0
 
 
 class FifoQueue(deque[str]):

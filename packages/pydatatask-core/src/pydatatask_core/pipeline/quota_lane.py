@@ -91,7 +91,12 @@ class QuotaLane(Lane):
 
     def _reserve(self, job: str) -> bool:
         """Reserve what a job needs that was just taken, or put it where it waits."""
-        request = self._request(job)
+        try:
+            request = self._request(job)
+        except Exception as error:  # noqa: BLE001  # a user's function; one job's trouble must not stop the others
+            self.running.pop(job, None)
+            self._fail_launch(job, error)
+            return False
         never = self._manager.can_never_fit(request.cost)
         if never is not None:
             self.running.pop(job, None)
