@@ -58,11 +58,11 @@ class Priority:
         """Give a job's priority."""
         try:
             return self._function(job)
-        except Exception as error:  # kept, and told; the job starts all the same
+        except Exception as error:  # noqa: BLE001  # kept, and told; the job starts all the same
             if self.failure is None:
                 self.failure = PydatataskError(
-                    f"The priority of job {job} of task {self._task} is taken to be 0, because the function that should "
-                    f"give it failed: {type(error).__name__}: {error}"
+                    f"The priority of job {job} of task {self._task} is taken to be 0, because its function failed: "
+                    f"{type(error).__name__}: {error}"
                 )
                 self.failure.__cause__ = error
             return 0
