@@ -65,8 +65,8 @@ class BucketServer:
 
 
 @contextmanager
-def serving(*, strict: bool = False, port: int = 0) -> Iterator[BucketServer]:
-    """Run a server on a port of the loopback interface, a free one unless it is given, until the block ends.
+def serving(*, strict: bool = False, port: int = 0, host: str = "127.0.0.1") -> Iterator[BucketServer]:
+    """Run a server on a port of an interface, a free one unless it is given, until the block ends.
 
     A strict one checks credentials and permissions.
     """
@@ -74,7 +74,7 @@ def serving(*, strict: bool = False, port: int = 0) -> Iterator[BucketServer]:
     if strict:
         environment["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"
     process = subprocess.Popen(
-        [sys.executable, __file__, str(port)],
+        [sys.executable, __file__, str(port), host],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -115,9 +115,10 @@ def main() -> None:
     from werkzeug.serving import make_server
 
     application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)
+    host = sys.argv[2]
+    server = make_server(host, int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)
     users = dict(_make_users())
-    print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}", "users": users}), flush=True)
+    print(json.dumps({"url": f"http://{host}:{server.server_port}", "users": users}), flush=True)
     server.serve_forever()
 
 

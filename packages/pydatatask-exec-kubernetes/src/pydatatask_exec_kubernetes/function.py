@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
@@ -123,6 +123,11 @@ class KubeFunctionTask(KubeTask):
             for container in manifest["spec"]["containers"]
         ]
         return {**manifest, "spec": {**manifest["spec"], "containers": containers}}
+
+    @override
+    async def live_jobs(self) -> Collection[str]:
+        # A pod has no business with other pods, and need not reach the cluster.
+        return () if self.synchronous else await super().live_jobs()
 
     @override
     async def run(self, job: str) -> Ended | Again | Dropped | Left:
