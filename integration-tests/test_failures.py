@@ -11,6 +11,8 @@ import pytest
 import yaml
 from programs import Ended, pipeline_file, run, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 FAILURES = pipeline_file("failures")
 SITES = ("loop", "threads", "processes")
 

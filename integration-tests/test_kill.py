@@ -15,6 +15,8 @@ import pytest
 import yaml
 from programs import pipeline_file, run, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 COPIES = pipeline_file("copies")
 PIECES, PIECE = 40, 8192
 JOBS_PER_KILL = 10

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from programs import pipeline_file, run, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = pipeline_file("scripts")
 JOBS = [f"job-{number}.x" for number in range(50)]
 LINES = 1500

@@ -14,6 +14,8 @@ import pytest
 from bucket_server import BucketServer
 from programs import pipeline_file, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 CONTENDER = pipeline_file("contender")
 TERM = 1.5
 """Seconds. The holder of a lease stops a third of it before others may have it."""

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from programs import pipeline_file, run, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 COUNTING = pipeline_file("counting")
 
 

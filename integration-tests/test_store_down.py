@@ -11,6 +11,8 @@ import pytest
 from bucket_server import serving
 from programs import DEADLINE, pipeline_file, run, started, wait_until
 
+pytestmark = pytest.mark.slow
+
 UPLOAD = pipeline_file("upload")
 JOBS = ("one", "two", "three")
 

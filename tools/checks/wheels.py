@@ -30,7 +30,7 @@ class Wheels:
         return [
             Step("build source distributions and wheels", self.build),
             Step("install the wheels as a user would", self.install),
-            Step("all tests against the installed wheels", self.test),
+            Step("the tests against the installed wheels", self.test),
         ]
 
     def build(self) -> None:
@@ -61,7 +61,7 @@ class Wheels:
         run(self._uv, "pip", "check", "--quiet", "--python", self._python)
 
     def test(self) -> None:
-        """Run every test from a copy of the tests, after making sure that the wheels are what is imported."""
+        """Run the tests from a copy of them, after making sure that the wheels are what is imported."""
         self._copy_tests()
         modules = [member.module for member in self._members]
         where = Path(__file__).with_name("installed.py")
