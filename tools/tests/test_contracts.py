@@ -37,6 +37,10 @@ BREACHES = [
     ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.readiness", "asyncio"),
     ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.graph", "pathlib"),
     ("Graph, readiness, order and quotas do no input or output", "pydatatask_core.pipeline.queues", "time"),
+    ("Processes on this machine import the core and no SDK", "pydatatask_exec_local", "asyncssh"),
+    ("Processes over SSH import the core and their SDK", "pydatatask_exec_ssh", "pydatatask_exec_local"),
+    ("Containers of a Docker engine import the core and their SDK", "pydatatask_exec_docker", "docker"),
+    ("Pods of Kubernetes import the core and their SDK", "pydatatask_exec_kubernetes", "pydatatask_cli"),
     (
         "The filesystem repositories import the core and their SDK",
         "pydatatask_repos_filesystem",
