@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiobotocore.session  # type: ignore[import-untyped]  # it has no type information
 import pydatatask
-from aiobotocore.config import AioConfig
+from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no type information
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
