@@ -19,6 +19,8 @@ from pydatatask_core.testing.services import service_missing, service_setting
 ROOT = HERE.parent
 EXAMPLE = ROOT / "packages" / "pydatatask" / "examples" / "pod_words"
 IMAGE = "pydatatask-test/words:latest"
+LOADER = ROOT.parent / "shared" / "services" / "kubernetes" / "load"
+"""Where continuous integration has its cluster's loader."""
 BUILD = 420.0
 """Seconds that building and loading the image may take."""
 
@@ -27,7 +29,7 @@ BUILD = 420.0
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the example's image with the wheels of this checkout, and give it to the cluster."""
     service_setting("KUBECONFIG", "a cluster's client configuration")
-    load = os.environ.get("PYDATATASK_TEST_LOAD_IMAGE")
+    load = os.environ.get("PYDATATASK_TEST_LOAD_IMAGE") or (str(LOADER) if LOADER.is_file() else None)
     if load is None:
         service_missing(
             "PYDATATASK_TEST_LOAD_IMAGE is not set. Set it to a program that loads an image into the cluster."

@@ -1,0 +1,115 @@
+"""Manifests are checked before they are sent, and errors name the field."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+from namespaces import manifest
+from pydatatask_core.errors import TemplateError
+from pydatatask_core.pipeline.quota import Resources
+from pydatatask_core.runs.site import RunName
+from pydatatask_core.task.template import Template
+from pydatatask_exec_kubernetes.cost import requests_of_any_job
+from pydatatask_exec_kubernetes.manifest import complete, read_manifest, requests_of
+from pydatatask_exec_kubernetes.naming import pod_name
+
+GOOD = manifest("true")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("a: [", "no YAML"),
+        ("- a", "a list"),
+        (GOOD.replace("kind: Pod", "kind: Job"), "kind: 'Job'"),
+        ("apiVersion: v2\n" + GOOD, "apiVersion: 'v2'"),
+        ("kind: Pod", "spec: nothing"),
+        ("kind: Pod\nspec: {}", "spec.containers: nothing"),
+        ("kind: Pod\nspec: {containers: []}", "spec.containers: a list"),
+        ("kind: Pod\nspec: {containers: [x]}", r"spec.containers\[0\]: a text"),
+        (GOOD.replace("name: main", "name: 3"), r"spec.containers\[0\].name: 3"),
+        (GOOD.replace("    image:", "    picture:"), r"spec.containers\[0\].image: None"),
+        (GOOD.replace("1m", "lots"), r"spec.containers\[0\].resources.requests.cpu: 'lots'"),
+        (GOOD.replace("cpu: 1m, ", ""), r"spec.containers\[0\].resources.requests.cpu is missing"),
+        (GOOD.replace(", memory: 8Mi", ""), r"spec.containers\[0\].resources.requests.memory is missing"),
+    ],
+)
+def test_an_error_names_the_field(text: str, field: str) -> None:
+    with pytest.raises(TemplateError, match=field):
+        read_manifest(text, "The manifest of task 'x'", counted=True)
+
+
+def test_a_pod_gets_name_labels_and_owner_and_is_never_restarted() -> None:
+    text = GOOD.replace(
+        "spec:", "metadata: {labels: {team: blue}, annotations: {note: x}}\nspec:\n  restartPolicy: Always"
+    )
+    run = RunName("a_b", "Some.Job", 2)
+
+    pod = complete(read_manifest(text, "it", counted=True), "app", "space", run, "0ffee")
+
+    assert pod["metadata"] == {
+        "name": pod_name("app", run),
+        "namespace": "space",
+        "labels": {
+            "team": "blue",
+            "pydatatask/app": "app",
+            "pydatatask/task": "a_b",
+            "pydatatask/job": "Some.Job",
+            "pydatatask/attempt": "2",
+        },
+        "annotations": {"note": "x", "pydatatask/owner": "0ffee"},
+    }
+    assert pod["spec"]["restartPolicy"] == "Never"
+
+
+def test_what_a_pod_requests_is_the_sum_or_the_largest_before() -> None:
+    pod = {
+        "spec": {
+            "containers": [
+                {"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}},
+                {"resources": {"limits": {"cpu": 1, "memory": "512Mi"}}},
+            ],
+            "initContainers": [{"resources": {"requests": {"cpu": 2, "memory": "1Mi"}}}],
+        }
+    }
+
+    assert requests_of(pod) == Resources.parse(2, "1536Mi")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "found"),
+    [("2", Resources.parse(2, "8Mi")), ("{{ size }}", Resources.parse(3, "8Mi")), ("{{ info.cpu }}", None)],
+)
+def test_requests_that_are_the_same_for_all_jobs_are_known_before(cpu: str, found: Resources | None) -> None:
+    async def info() -> object:
+        raise AssertionError("no job is looked into")
+
+    template = Template(GOOD.replace("1m", cpu).replace("true", "echo {{ job }} {{ info.text | shquote }}"), "it")
+
+    assert requests_of_any_job(template, {"info": info, "job": "j", "size": "3"}, frozenset({"size"})) == found
+
+
+names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", fullmatch=True)
+jobs = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fullmatch=True)
+
+
+@given(names, names, jobs, st.integers(1, 9999))
+def test_a_pods_name_is_a_name_of_a_host(app: str, task: str, job: str, attempt: int) -> None:
+    import re
+
+    name = pod_name(app, RunName(task, job, attempt))
+
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
+
+
+@given(st.tuples(names, names, jobs), st.tuples(names, names, jobs))
+def test_two_runs_have_two_names(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    first, second = (pod_name(app, RunName(task, job, 1)) for app, task, job in (one, other))
+
+    assert (first == second) == (one == other)
+
+
+def test_what_looks_alike_has_two_names() -> None:
+    alike = [("a_b", "job"), ("a-b", "job"), ("a", "b-job"), ("a-b", "JOB"), ("a-b", "j.ob")]
+
+    assert len({pod_name("app", RunName(task, job, 1)) for task, job in alike}) == len(alike)

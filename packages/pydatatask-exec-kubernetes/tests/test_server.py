@@ -1,0 +1,176 @@
+"""What a server may do that a cluster cannot be made to do on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from namespaces import manifest
+from pydatatask_core.errors import SiteFullError, SiteUnavailableError, TemplateError
+from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot
+from pydatatask_exec_kubernetes import PodManager
+from pydatatask_exec_kubernetes.manifest import read_manifest
+from scripted import bookmark, event, lists, pod, refuses, says, scripted, streams
+
+Told = AsyncIterator[Sighting | Gone | Snapshot]
+EXPIRED = event("ERROR", {"kind": "Status", "code": 410, "message": "too old resource version"})
+
+
+async def following(told: Told, count: int) -> list[Sighting | Snapshot]:
+    found: list[Sighting | Snapshot] = []
+    async for one in told:
+        assert not isinstance(one, Gone)
+        found.append(one)
+        if len(found) == count:
+            break
+    return found
+
+
+def brief(told: list[Sighting | Snapshot]) -> list[tuple[str, ...]]:
+    return [
+        tuple(sorted(run.run.job for run in one.runs)) if isinstance(one, Snapshot) else (one.run.job, one.phase.value)
+        for one in told
+    ]
+
+
+async def test_a_watch_that_ends_goes_on_from_the_last_version_without_a_listing() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10, pod("a", 3)))
+        script.on(
+            "watch",
+            streams(event("ADDED", pod("b", 11)), bookmark(15)),
+            streams(event("MODIFIED", pod("b", 16, "Succeeded")), stays=True),
+        )
+
+        assert brief(await following(told, 3)) == [("a",), ("b", "running"), ("b", "ended")]
+
+    assert len(script.of("list")) == 1
+    assert [query["resourceVersion"] for query in script.of("watch")] == ["10", "15"]
+    assert {query["labelSelector"] for query in [*script.of("list"), *script.of("watch")]} == {"pydatatask/app=app"}
+    assert all(query["allowWatchBookmarks"] == "true" for query in script.of("watch"))
+
+
+async def test_frames_may_be_cut_anywhere() -> None:
+    stream = event("ADDED", pod("b", 11)) + event("MODIFIED", pod("b", 12, "Succeeded"))
+    pieces = [stream[at : at + 100] for at in range(0, len(stream), 100)]
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(*pieces, stays=True))
+
+        assert brief(await following(told, 3)) == [(), ("b", "running"), ("b", "ended")]
+
+
+async def test_an_event_that_breaks_off_is_told_after_going_on() -> None:
+    whole = event("MODIFIED", pod("b", 12, "Succeeded"))
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(event("ADDED", pod("b", 11)), whole[:50]), streams(whole, stays=True))
+
+        assert brief(await following(told, 3)) == [(), ("b", "running"), ("b", "ended")]
+
+    assert [query["resourceVersion"] for query in script.of("watch")] == ["10", "11"]
+
+
+@pytest.mark.parametrize("gone", [streams(EXPIRED), refuses(410)], ids=["in the stream", "as the answer"])
+async def test_a_version_that_is_too_old_is_followed_by_a_new_listing(gone: object) -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10, pod("a", 3)), lists(30, pod("c", 21)))
+        script.on("watch", gone, streams(stays=True))  # type: ignore[arg-type]  # parameters of tests are objects
+
+        assert brief(await following(told, 2)) == [("a",), ("c",)]
+
+
+async def test_a_long_list_comes_in_pages_and_begins_anew_when_one_is_too_old() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on(
+            "list",
+            lists(10, pod("a", 3), more="next"),
+            refuses(410),
+            lists(20, pod("b", 4), more="other"),
+            lists(20, pod("c", 5)),
+        )
+
+        assert brief(await following(told, 1)) == [("b", "c")]
+
+    assert [query.get("continue") for query in script.of("list")] == [None, "next", None, "other"]
+
+
+async def test_a_watch_that_cannot_go_on_is_unavailable() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(b'{"type": "ADDED'))
+
+        await following(told, 1)
+        with pytest.raises(SiteUnavailableError, match="watch pods in namespace space"):
+            await following(told, 1)
+
+
+async def claim(manager: PodManager, job: str = "job") -> Sighting | None:
+    spec = read_manifest(manifest("true"), "the manifest", counted=False)
+    return await manager.claim(RunName("task", job, 1), "owner", spec)
+
+
+async def test_what_the_server_puts_off_is_asked_again_when_it_says() -> None:
+    async with scripted() as (script, manager):
+        script.on("create", refuses(429, Retry_After="1"), refuses(503), says(pod("job", 5, "Pending"), 201))
+        begun = time.monotonic()
+
+        claimed = await claim(manager)
+
+        assert time.monotonic() - begun >= 1.0
+        assert claimed is not None
+        assert claimed.phase is Phase.CLAIMED
+        assert len(script.of("create")) == 3
+
+
+async def test_a_full_quota_is_no_refusal_for_ever() -> None:
+    async with scripted() as (script, manager):
+        script.on("create", refuses(403, 'pods "x" is forbidden: exceeded quota: few'))
+
+        with pytest.raises(SiteFullError, match="exceeded quota"):
+            await claim(manager)
+        assert len(script.of("create")) == 1
+
+
+async def test_a_manifest_that_the_server_does_not_take_is_told_in_its_words() -> None:
+    async with scripted() as (script, manager):
+        script.on("create", refuses(422, "spec.containers[0].image: Required value"))
+
+        with pytest.raises(TemplateError, match=r"spec\.containers\[0\]\.image"):
+            await claim(manager)
+
+
+async def test_an_answer_that_comes_late_does_not_undo_what_the_watch_told() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(event("ADDED", pod("job", 12)), stays=True))
+        script.on("create", says(pod("job", 11, "Pending"), 201))
+        await following(told, 2)
+
+        claimed = await claim(manager)
+
+        assert claimed is not None
+        assert claimed.phase is Phase.RUNNING
+
+
+async def test_creates_are_limited_in_flight() -> None:
+    import asyncio
+
+    from aiohttp import web
+
+    now, most = 0, 0
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+        return web.json_response(pod("x", 5, "Pending"), status=201)
+
+    async with scripted() as (script, manager):
+        script.on("create", slow)
+        await asyncio.gather(*(claim(manager, f"job-{number}") for number in range(60)))
+
+    assert most == 16
