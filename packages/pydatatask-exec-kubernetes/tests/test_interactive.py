@@ -1,0 +1,97 @@
+"""Looking into live pods: their logs as they come, and programs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from namespaces import DEADLINE, Namespace, manifest
+from pydatatask_core.errors import MissingJobError, PydatataskError
+from pydatatask_core.runs.interactive import TerminalSize
+from pydatatask_core.runs.site import RunName
+from pydatatask_exec_kubernetes import PodManager
+from pydatatask_exec_kubernetes.manifest import read_manifest
+
+RUN = RunName("task", "job", 1)
+
+
+async def launch(manager: PodManager, namespace: Namespace, command: str) -> None:
+    await manager.claim(RUN, "owner", read_manifest(manifest(command), "the manifest", counted=False))
+    await namespace.until(lambda pods: pods[0]["status"]["phase"] != "Pending", "it runs")
+
+
+async def test_a_log_is_followed_from_before_the_pod_begins_to_its_end(manager: PodManager) -> None:
+    spec = read_manifest(manifest("echo one; sleep 2; echo two"), "the manifest", counted=False)
+    await manager.claim(RUN, "owner", spec)
+
+    async with await manager.follow_output(RUN, "stdout") as log:
+        first = await log.read(100)
+        async with asyncio.timeout(DEADLINE):
+            rest = await log.read()
+
+    assert (first, rest) == (b"one\n", b"two\n")
+    async with await manager.open_output(RUN, "stdout", 2) as log:
+        assert await log.read() == b"e\ntwo\n"
+
+
+async def test_a_log_that_is_not_there_is_missing(manager: PodManager) -> None:
+    with pytest.raises(MissingJobError):
+        await manager.open_output(RUN, "stdout")
+    with pytest.raises(MissingJobError, match="one log"):
+        await manager.open_output(RUN, "stderr")
+
+
+async def test_a_terminal_has_its_size_and_may_be_resized(manager: PodManager, namespace: Namespace) -> None:
+    await launch(manager, namespace, "sleep 60")
+    written = b""
+
+    async def until(text: bytes) -> None:
+        nonlocal written
+        async with asyncio.timeout(DEADLINE):
+            while text not in written:
+                stream, data = await anext(output)
+                assert stream == "stdout"
+                written += data
+
+    async with await manager.exec(RUN, ["sh"], terminal=TerminalSize(91, 17)) as shell:
+        output = shell.output()
+        await shell.write(b"stty size; echo do''ne\n")
+        await until(b"done")
+        assert b"17 91" in written
+        await shell.resize(TerminalSize(120, 40))
+        await shell.write(b"stty size; echo ag''ain\n")
+        await until(b"again")
+        assert b"40 120" in written
+        await shell.write(b"exit 6\n")
+        async for _ in output:
+            pass
+        assert shell.exit_status == 6
+
+
+async def test_a_program_gets_input_and_its_streams_are_kept_apart(manager: PodManager, namespace: Namespace) -> None:
+    await launch(manager, namespace, "sleep 60")
+    written = {"stdout": b"", "stderr": b""}
+
+    async with await manager.exec(RUN, ["sh", "-c", "read word; echo got $word; echo bad >&2; exit 3"]) as program:
+        await program.write(b"a word\n")
+        async for stream, data in program.output():
+            written[stream] += data
+
+    assert written == {"stdout": b"got a word\n", "stderr": b"bad\n"}
+    assert program.exit_status == 3
+
+
+async def test_a_program_that_is_not_there_is_told(manager: PodManager, namespace: Namespace) -> None:
+    await launch(manager, namespace, "sleep 60")
+
+    async with await manager.exec(RUN, ["no-such-program"]) as program:
+        with pytest.raises(PydatataskError, match="no-such-program"):
+            await anext(program.output())
+
+
+async def test_nothing_is_run_in_a_pod_that_has_ended(manager: PodManager, namespace: Namespace) -> None:
+    await launch(manager, namespace, "true")
+    await namespace.until(lambda pods: pods[0]["status"]["phase"] == "Succeeded", "it ended")
+
+    with pytest.raises(MissingJobError, match="not running"):
+        await manager.exec(RUN, ["true"])
