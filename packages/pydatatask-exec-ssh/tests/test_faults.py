@@ -267,6 +267,17 @@ async def test_a_host_without_room(victim: SSHServer) -> None:
         assert await manager.claim("task@job", {"stdin": HostFile(b"small")})
 
 
+async def test_a_claim_that_cannot_be_renamed_is_no_claim_that_stands(
+    victim: SSHServer, fragile: SSHLinuxManager
+) -> None:
+    async with fragile.watch():
+        await asyncio.to_thread(victim.sh, f"chmod 500 {fragile.basedir}")
+        with pytest.raises(SiteUnavailableError, match="make task@job"):
+            await fragile.claim("task@job", {"claim": HostFile(b"")})
+        await asyncio.to_thread(victim.sh, f"chmod 700 {fragile.basedir}")
+        assert await fragile.claim("task@job", {"claim": HostFile(b"")})
+
+
 async def test_a_host_whose_disk_fills_while_a_job_runs(victim: SSHServer) -> None:
     async with SSHLinuxManager("app", victim.connect, "/small/other") as manager:
         task, _, records = task_of(manager, "cat /dev/zero")

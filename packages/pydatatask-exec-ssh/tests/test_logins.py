@@ -51,7 +51,7 @@ async def test_a_host_that_does_not_answer_is_named(base: str) -> None:
     async def ssh() -> asyncssh.SSHClientConnection:
         return await asyncssh.connect("127.0.0.1", 1, config=None)
 
-    with pytest.raises(SiteUnavailableError, match=r"connect on the host of .*ssh"):
+    with pytest.raises(SiteUnavailableError, match=r"log in on the host of .*ssh"):
         await greeting(SSHLinuxManager("app", ssh, base))
 
 

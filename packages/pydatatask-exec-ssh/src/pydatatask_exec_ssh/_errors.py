@@ -47,4 +47,6 @@ def _reason(error: Exception) -> str:
         )
     if isinstance(error, asyncssh.SFTPError | asyncssh.DisconnectError):
         return error.reason or type(error).__name__
+    if isinstance(error, TimeoutError) and not str(error):
+        return "there was no answer in time."
     return str(error) or type(error).__name__

@@ -84,7 +84,7 @@ class Line:
         if self._host is not None:
             await self._host.leave()
         try:
-            with explained("connect", self.name):
+            with explained("log in", self.name):
                 async with asyncio.timeout(CONNECTING):
                     self._host = await self._enter(self._source)
         except SiteUnavailableError as error:
