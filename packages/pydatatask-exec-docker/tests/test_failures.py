@@ -264,6 +264,24 @@ async def test_of_several_who_claim_a_run_one_gets_it(app: App, manager: DockerM
     assert len(app.all()) == 1
 
 
+async def test_a_container_that_is_started_twice_runs_its_script_once(app: App, manager: DockerManager) -> None:
+    setting = Setting(manager, "echo ran; exit 9")
+    run = RunName("task", "one", 1)
+    async with setting.pipeline as pipeline:
+        await pipeline.run(launch_once=True, leave=True, timeout=LIMIT)
+        (container,) = await app.until(lambda all_: all_[0].status == "exited" and all_, "its end")
+        await manager.start(run)
+        await asyncio.to_thread(container.reload)
+        assert container.status == "exited"
+        # Past our own look, as a request that was late would be.
+        await asyncio.to_thread(container.start)
+        await asyncio.to_thread(container.wait)
+        await pipeline.run(timeout=LIMIT)
+
+    assert setting.done.data["one"]["return_code"] == 9
+    assert setting.out.data == {"one": b"ran\n"}
+
+
 async def test_what_an_interrupted_claim_left_is_swept(app: App, manager: DockerManager) -> None:
     left = app.client.containers.create(
         BUSYBOX, name="pydatatask-new-0123456789abcdef", labels={"pydatatask.app": app.name}

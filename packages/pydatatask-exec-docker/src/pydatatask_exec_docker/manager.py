@@ -267,8 +267,12 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def start(self, run: RunName) -> None:
+        name = container_name(self.app, run)
         try:
-            await self.engine.start(container_name(self.app, run))
+            # An engine starts again what has ended.
+            found = await self.engine.inspect(name)
+            if found is not None and found["State"]["Status"] == "created":
+                await self.engine.start(name)
         except SiteUnavailableError:
             if not await self._tell_of_failure(run):
                 raise

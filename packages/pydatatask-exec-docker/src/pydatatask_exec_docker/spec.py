@@ -49,6 +49,12 @@ shift 3
 stop= ending=
 trap 'stop={ENDED}' TERM INT HUP
 trap 'stop={TIMED_OUT}' ALRM
+# An engine starts again what has ended, if it is told to start it twice.
+if [ -e {FOLDER}/stdout ]; then
+    code=137
+    [ ! -e {FOLDER}/code ] || read -r code < {FOLDER}/code
+    exit "$code"
+fi
 [ ! -e {MARK} ] || exit {ENDED}
 [ -d {FOLDER} ] || mkdir {FOLDER} || exit 125
 exec 3> {FOLDER}/stdout 2>/dev/null
@@ -73,7 +79,9 @@ while :; do
     kill -0 "$job" || break
 done
 [ ! -e {FOLDER}/followed ] || sleep 1.5
-exit "${{ending:-$code}}"
+code=${{ending:-$code}}
+echo "$code" > {FOLDER}/code
+exit "$code"
 """
 """Run a command. Arguments: its timeout or -, the seconds between TERM and KILL, whether its standard error goes with
 its output, and its words. What it writes goes to files, since what engines keep as logs is not always what was written:

@@ -1,0 +1,128 @@
+"""Connections to the engine that break, and an engine that does not answer: runs go on, and are seen again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+
+import aiodocker
+import pytest
+from containers import BUSYBOX, App, engine_of
+from engine_proxy import breaking_proxy
+from pydatatask_core import InProcessBlobRepository, InProcessMetadataRepository, Pipeline, Resources
+from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.runs.observation import observation_of
+from pydatatask_core.testing.network import BreakingProxy
+from pydatatask_exec_docker import ContainerTask, DockerManager, engine as engine_module
+
+
+@pytest.fixture
+async def proxy(app: App) -> AsyncIterator[BreakingProxy]:
+    async with breaking_proxy() as found:
+        yield found
+
+
+@pytest.fixture
+async def far(app: App, proxy: BreakingProxy) -> AsyncIterator[DockerManager]:
+    """A manager whose engine is behind the proxy."""
+    async with aiodocker.Docker(f"tcp://127.0.0.1:{proxy.port}") as client:
+        yield DockerManager(app.name, client)
+
+
+def task_of(manager: DockerManager, script: str, jobs: int) -> tuple[Pipeline, ContainerTask, InProcessBlobRepository]:
+    session, engine = engine_of(manager)
+    out = InProcessBlobRepository()
+    values = InProcessBlobRepository({f"job{number}": b"input %d\n" % number for number in range(jobs)})
+    done = InProcessMetadataRepository()
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, script, done=done, stdin=values, stdout=out)
+    return Pipeline([task], session), task, out
+
+
+async def test_connections_that_break_again_and_again_lose_nothing(
+    app: App, far: DockerManager, proxy: BreakingProxy
+) -> None:
+    pipeline, task, out = task_of(far, "cat; sleep 1; echo end", 8)
+    starts: list[str] = []
+    events = app.client.events(decode=True, filters={"label": f"pydatatask.app={app.name}", "event": "start"})
+
+    def listen() -> None:
+        starts.extend(event["Actor"]["Attributes"]["pydatatask.job"] for event in events)
+
+    def has_progressed(number: int, _: object) -> bool:
+        return len(starts) > number
+
+    listening = asyncio.ensure_future(asyncio.to_thread(listen))
+    async with pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=90))
+        for number in range(8):
+            await app.until(lambda _, n=number: len(starts) > n or running.done(), "a start")  # type: ignore[misc]  # mypy infers no default
+            proxy.kill()
+        proxy.down = True
+        await asyncio.sleep(1.0)
+        proxy.down = False
+        await running
+    events.close()
+    await listening
+
+    assert isinstance(task.done, InProcessMetadataRepository)
+    assert {record["result"] for record in task.done.data.values()} == {"success"}
+    assert out.data == {f"job{number}": b"input %d\nend\n" % number for number in range(8)}
+    assert Counter(starts) == Counter(list(out.data))
+    assert app.all() == []
+
+
+async def test_a_run_that_ends_while_nobody_can_see_it_is_seen_afterwards(
+    app: App, far: DockerManager, proxy: BreakingProxy
+) -> None:
+    pipeline, _, out = task_of(far, "sleep 1; cat", 1)
+    async with pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=90))
+        await app.until_running()
+        proxy.down = True
+        proxy.kill()
+        await app.until(lambda all_: all_[0].status == "exited", "its end")
+        proxy.down = False
+        await running
+
+    assert out.data == {"job0": b"input 0\n"}
+    assert app.all() == []
+
+
+async def test_an_engine_that_stops_answering_is_noticed(
+    app: App, far: DockerManager, proxy: BreakingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "SILENCE", 0.3)
+    observation = observation_of(far)
+    await observation.open()
+    try:
+        proxy.silent = True
+        async with asyncio.timeout(30):
+            while observation.obstacle is None:
+                await asyncio.sleep(0.05)
+        assert isinstance(observation.obstacle, SiteUnavailableError)
+        proxy.silent = False
+        proxy.kill()
+        async with asyncio.timeout(30):
+            while observation.obstacle is not None:
+                await asyncio.sleep(0.05)
+    finally:
+        await observation.close()
+
+
+async def test_output_whose_reading_breaks_off_is_no_output(
+    app: App, manager: DockerManager, far: DockerManager, proxy: BreakingProxy
+) -> None:
+    pipeline, *_ = task_of(manager, "head -c 20000000 /dev/zero", 1)
+    async with pipeline:
+        await pipeline.run(launch_once=True, leave=True, timeout=60)
+        await app.until(lambda all_: all_ and all_[0].status == "exited", "its end")
+        (seen,) = await far.look("task", "job0")
+        async with await far.open_output(seen.run, "stdout") as reader:
+            assert len(await reader.read(1000)) == 1000
+            proxy.kill()
+            with pytest.raises(SiteUnavailableError):
+                await reader.read()
+        await far.release("task", "job0")
+    assert app.all() == []
