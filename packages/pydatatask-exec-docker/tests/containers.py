@@ -28,7 +28,8 @@ class App:
     client: docker.DockerClient
 
     def all(self) -> list[Container]:
-        found: list[Container] = self.client.containers.list(all=True, filters={"label": f"{LABEL}={self.name}"})
+        wanted = {"label": f"{LABEL}={self.name}"}
+        found: list[Container] = self.client.containers.list(all=True, filters=wanted, ignore_removed=True)
         return found
 
     def running(self) -> list[Container]:
@@ -64,7 +65,8 @@ def fresh_app() -> Iterator[App]:
         for container in app.all():
             try:
                 container.remove(force=True, v=True)
-            except docker.errors.NotFound:
+            except docker.errors.APIError:
+                # It is gone, or about to go.
                 continue
         client.close()
 

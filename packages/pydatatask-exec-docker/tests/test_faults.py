@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import aiodocker
@@ -31,6 +33,22 @@ async def far(app: App, proxy: BreakingProxy) -> AsyncIterator[DockerManager]:
         yield DockerManager(app.name, client)
 
 
+@contextmanager
+def starts_of(app: App) -> Iterator[list[str]]:
+    """Give the jobs whose containers begin, as the engine tells it."""
+    starts: list[str] = []
+    events = app.client.events(decode=True, filters={"label": f"pydatatask.app={app.name}", "event": "start"})
+
+    def listen() -> None:
+        starts.extend(event["Actor"]["Attributes"]["pydatatask.job"] for event in events)
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield starts
+    finally:
+        events.close()
+
+
 def task_of(manager: DockerManager, script: str, jobs: int) -> tuple[Pipeline, ContainerTask, InProcessBlobRepository]:
     session, engine = engine_of(manager)
     out = InProcessBlobRepository()
@@ -44,27 +62,20 @@ async def test_connections_that_break_again_and_again_lose_nothing(
     app: App, far: DockerManager, proxy: BreakingProxy
 ) -> None:
     pipeline, task, out = task_of(far, "cat; sleep 1; echo end", 8)
-    starts: list[str] = []
-    events = app.client.events(decode=True, filters={"label": f"pydatatask.app={app.name}", "event": "start"})
+    with starts_of(app) as starts:
 
-    def listen() -> None:
-        starts.extend(event["Actor"]["Attributes"]["pydatatask.job"] for event in events)
+        def has_progressed(number: int, _: object) -> bool:
+            return len(starts) > number or running.done()
 
-    def has_progressed(number: int, _: object) -> bool:
-        return len(starts) > number
-
-    listening = asyncio.ensure_future(asyncio.to_thread(listen))
-    async with pipeline:
-        running = asyncio.ensure_future(pipeline.run(timeout=90))
-        for number in range(8):
-            await app.until(lambda _, n=number: len(starts) > n or running.done(), "a start")  # type: ignore[misc]  # mypy infers no default
-            proxy.kill()
-        proxy.down = True
-        await asyncio.sleep(1.0)
-        proxy.down = False
-        await running
-    events.close()
-    await listening
+        async with pipeline:
+            running = asyncio.ensure_future(pipeline.run(timeout=90))
+            for number in range(8):
+                await app.until(partial(has_progressed, number), "a start")
+                proxy.kill()
+            proxy.down = True
+            await asyncio.sleep(1.0)
+            proxy.down = False
+            await running
 
     assert isinstance(task.done, InProcessMetadataRepository)
     assert {record["result"] for record in task.done.data.values()} == {"success"}
