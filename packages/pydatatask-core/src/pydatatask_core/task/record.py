@@ -47,21 +47,23 @@ class RunRecord:
 
     def data(self) -> dict[str, Any]:
         """Give the record as it is stored: what does not apply is left out."""
+        # In this order people read it. It is made for every run, so the usual fields are given without a look-up.
         data: dict[str, Any] = {"result": self.result}
-        for name in ("cause", "return_code", "return_codes", "reason", "exception", "traceback"):
-            value = getattr(self, name)
-            if value is not None:
-                data[name] = value
+        if self.result != "success" or self.return_code is not None or self.reason is not None:
+            data.update(self._present("cause", "return_code", "return_codes", "reason", "exception", "traceback"))
         data["attempt"] = self.attempt
         if self.attempts:
             data["attempts"] = [dict(earlier) for earlier in self.attempts]
         data["start_time"] = self.start_time
         data["end_time"] = self.end_time
-        for name in ("host", "node", "image"):
-            value = getattr(self, name)
-            if value is not None:
-                data[name] = value
+        if self.host is not None:
+            data["host"] = self.host
+        if self.node is not None or self.image is not None:
+            data.update(self._present("node", "image"))
         return data
+
+    def _present(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @frozen
