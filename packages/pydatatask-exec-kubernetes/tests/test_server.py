@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
 import pytest
-from namespaces import manifest
+from aiohttp import web
+from namespaces import DEADLINE, manifest
 from pydatatask_core.errors import SiteFullError, SiteUnavailableError, TemplateError
 from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_exec_kubernetes import PodManager
@@ -155,22 +157,23 @@ async def test_an_answer_that_comes_late_does_not_undo_what_the_watch_told() -> 
 
 
 async def test_creates_are_limited_in_flight() -> None:
-    import asyncio
-
-    from aiohttp import web
-
     now, most = 0, 0
+    full = asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.02)
+        if now == 16:
+            # Those that should not come have time to.
+            asyncio.get_running_loop().call_later(0.2, full.set)
+        await full.wait()
         now -= 1
         return web.json_response(pod("x", 5, "Pending"), status=201)
 
     async with scripted() as (script, manager):
         script.on("create", slow)
-        await asyncio.gather(*(claim(manager, f"job-{number}") for number in range(60)))
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*(claim(manager, f"job-{number}") for number in range(60)))
 
     assert most == 16

@@ -102,13 +102,14 @@ class Cluster:
         """As :meth:`stream`, with an answer that the caller closes."""
         data = None if body is None else json.dumps(body)
         for attempt in range(TRIES):
-            response = await self._once(call, data, query, patience)
+            session, config = await self._connected()
+            response = await self._once(session, config, call, data, query, patience)
             if response.status < 300:
                 return response
             answer = await self._refusal(call, response)
             if answer.code == 401 and attempt == 0:
-                # A token that has run out is read anew.
-                await self.close()
+                # A token that has run out is read anew, once for all who were refused.
+                self._config = None if self._config is config else self._config
             elif not answer.is_worth_another_try or attempt == TRIES - 1:
                 raise answer.error()
             else:
@@ -117,9 +118,14 @@ class Cluster:
         raise SiteUnavailableError(f"Cannot {call}: the API server puts it off.")
 
     async def _once(
-        self, call: Call, data: str | None, query: Query, patience: aiohttp.ClientTimeout
+        self,
+        session: aiohttp.ClientSession,
+        config: Configuration,
+        call: Call,
+        data: str | None,
+        query: Query,
+        patience: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        session, config = await self._connected()
         headers = await self._headers(config)
         if data is not None:
             merge = call.verb == "patch"
@@ -182,14 +188,15 @@ class Cluster:
 
     async def _connected(self) -> tuple[aiohttp.ClientSession, Configuration]:
         async with self._opening:
-            if self._session is None or self._config is None:
-                config = await _configuration(self._source)
+            if self._config is None:
+                self._config = await _configuration(self._source)
+            config = self._config
+            if self._session is None:
                 trust, self._proxy = await asyncio.to_thread(lambda: (_trust(config), _proxy(config)))
                 connector = aiohttp.TCPConnector(ssl=trust, limit=config.connection_pool_maxsize or 100)
                 # What a watch tells of one pod may be longer than what is read ahead otherwise.
                 self._session = aiohttp.ClientSession(connector=connector, read_bufsize=2**18)
-                self._config = config
-            return self._session, self._config
+            return self._session, config
 
 
 async def _configuration(source: Config | None) -> Configuration:
