@@ -270,22 +270,25 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         name = container_name(self.app, run)
         try:
             # An engine starts again what has ended.
-            found = await self.engine.inspect(name)
-            if found is not None and found["State"]["Status"] == "created":
-                await self.engine.start(name)
+            if (found := await self._look_into(name)) is not None and found.phase is Phase.CLAIMED:
+                return await self.engine.start(name)
         except SiteUnavailableError:
-            if not await self._tell_of_failure(run):
+            if not await self._tell_of(name):
                 raise
-        except (ConfigurationError, ConflictError, MissingJobError):
-            # It may be gone, or be about to go; then that is told.
-            await self._tell_of_failure(run)
+            return None
+        except (ConfigurationError, ConflictError, MissingJobError) as error:
+            # An engine tells nobody else that it could not start a container, which may be gone by now.
+            _log.info("%s", error)
+        await self._tell_of(name)
+        return None
 
-    async def _tell_of_failure(self, run: RunName) -> bool:
-        """An engine tells nobody that it could not start a container: see whether it is so, and tell."""
-        sighting = await self._look_into(container_name(self.app, run))
-        if sighting is not None and sighting.phase is Phase.ENDED:
-            observation_of(self).see(sighting)
-        return sighting is not None and sighting.phase is Phase.ENDED
+    async def _tell_of(self, container: str) -> bool:
+        """Tell of a container that may have come further than was heard, and say whether it has."""
+        sighting = await self._look_into(container)
+        if sighting is None or sighting.phase is Phase.CLAIMED:
+            return False
+        observation_of(self).see(sighting)
+        return True
 
     @override
     async def cancel(self, sighting: Sighting, how: Cancellation) -> None:
