@@ -33,6 +33,7 @@ __all__ = ["SiteTask"]
 _log = logging.getLogger("pydatatask.task")
 
 Spec = TypeVar("Spec")
+T = TypeVar("T")
 
 LIVE_LINKS = frozenset({"live", "pids"})
 """The links that say which jobs are live; a claim makes a job live, and must not inhibit its own start."""
@@ -144,6 +145,11 @@ class SiteTask(RunTask, Generic[Spec]):
         self._found.update(mine)
         return mine
 
+    def seen(self, job: str) -> Sighting | None:
+        """Give what is known of the last attempt at a job, while the site is watched."""
+        last = None if self._observation is None else self._observation.latest(self.name, job)
+        return last if self._is_mine(last) else None
+
     def latest(self) -> list[Sighting]:
         """Give what is known of the last attempt at each job, while the site is watched."""
         observation = self._observation
@@ -226,7 +232,7 @@ class SiteTask(RunTask, Generic[Spec]):
     async def _start(self, observation: Observation, claimed: Sighting) -> bool:
         """Ask once more whether the job may start, and start its run; or take the claim back."""
         job = claimed.run.job
-        if await self._is_inhibited(job):
+        if await self.persist("ask whether it may start", job, partial(self._is_inhibited, job)):
             await self.persist("take it back", job, lambda: self.site.cancel(claimed, "dropped"))
             await self._let_go(observation, job)
             return False
@@ -278,7 +284,7 @@ class SiteTask(RunTask, Generic[Spec]):
         await self.site.cancel(runs[-1], how)
         return True
 
-    async def persist(self, what: str, job: str, step: Callable[[], Awaitable[None]]) -> None:
+    async def persist(self, what: str, job: str, step: Callable[[], Awaitable[T]]) -> T:
         """Do a step of a run that exists, again and again while a store or the site is unavailable."""
         delay = 1.0
         while True:

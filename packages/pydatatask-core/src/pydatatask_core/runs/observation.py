@@ -59,6 +59,8 @@ class Observation:
         assert self._first is not None
         try:
             await asyncio.shield(self._first)
+            # Of some runs it must be found out first how they ended.
+            await asyncio.gather(*self._checks, return_exceptions=True)
         except BaseException:
             await self.close()
             raise

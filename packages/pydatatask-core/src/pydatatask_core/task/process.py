@@ -225,9 +225,9 @@ class ProcessTask(SiteTask[HostFiles]):
         return [seen.run.job for seen in self.latest() if seen.phase is Phase.RUNNING and seen.run.job in self.followed]
 
     async def _appear_again(self, job: str) -> None:
-        for seen in self.latest():
-            if seen.run.job == job and seen.phase is Phase.RUNNING and job in self.followed:
-                await self.appeared(seen)
+        seen = self.seen(job)
+        if seen is not None and seen.phase is Phase.RUNNING and job in self.followed:
+            await self.appeared(seen)
 
     @override
     async def remembered(self) -> Collection[Sighting]:

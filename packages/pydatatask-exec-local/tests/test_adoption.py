@@ -1,0 +1,49 @@
+"""What a controller finds on this machine that an earlier one left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pydatatask_core import (
+    InProcessBlobRepository,
+    InProcessMetadataRepository,
+    Pipeline,
+    ProcessTask,
+    Resources,
+    Session,
+)
+from pydatatask_exec_local import LocalLinuxManager
+
+
+def leave_a_dead_supervisor(folder: Path, owner: str) -> None:
+    """Leave a run whose supervisor was killed: begun, and without an end."""
+    attempt = folder / "base" / "app" / "task@job" / "1"
+    (attempt / "cwd").mkdir(parents=True)
+    (attempt.parent / "claim").write_text(f"{owner} word\n")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (attempt / "start").write_text(f"{os.getpid()} 1 {boot} {os.readlink('/proc/self/ns/pid')} 170000000000\n")
+    (attempt / "stdout").write_bytes(b"so far")
+
+
+async def test_a_run_that_was_lost_while_nobody_looked_is_ended_even_if_its_job_is_no_longer_ready(
+    tmp_path: Path,
+) -> None:
+    session = Session()
+
+    @session.resource
+    async def machine() -> AsyncIterator[LocalLinuxManager]:
+        yield LocalLinuxManager("app", tmp_path / "base")
+
+    done, stdout = InProcessMetadataRepository(), InProcessBlobRepository()
+    task = ProcessTask(
+        "task", machine, None, Resources(), InProcessMetadataRepository(), "true\n", done=done, stdout=stdout
+    )
+    task.link("inputs", InProcessMetadataRepository(), is_input=True)
+    leave_a_dead_supervisor(tmp_path, task.owner)
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run()
+    assert done.data["job"]["result"] == "lost"
+    assert stdout.data == {"job": b"so far"}
+    assert not (tmp_path / "base" / "app" / "task@job").exists()
