@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "pydatatask-exec-ssh" / "tests"))
 
 from bucket_server import BucketServer, serving
+from cluster import fresh_namespace
 from programs import EXAMPLE, environment
 
 
@@ -59,3 +60,10 @@ def strict_server() -> Iterator[BucketServer]:
 def books() -> dict[str, str]:
     """The texts of the example, by job."""
     return {file.stem: file.read_text() for file in sorted(EXAMPLE.glob("books/*.txt"))}
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """The name of a namespace of its own on a real cluster."""
+    with fresh_namespace() as name:
+        yield name

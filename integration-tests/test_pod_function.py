@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -54,16 +53,6 @@ def pod_server() -> Iterator[BucketServer]:
     host = service_setting("PYDATATASK_TEST_HOST_FROM_PODS", "the address of this machine as pods see it")
     with serving(host=host) as server:
         yield server
-
-
-@pytest.fixture
-def namespace() -> Iterator[str]:
-    name = f"pydatatask-function-{secrets.token_hex(4)}"
-    do("kubectl", "create", "namespace", name)
-    try:
-        yield name
-    finally:
-        do("kubectl", "delete", "namespace", name, "--wait=false")
 
 
 @pytest.mark.slow

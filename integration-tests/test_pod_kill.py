@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import secrets
 import signal
 import subprocess
 import threading
@@ -16,22 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cluster import kubectl
 from programs import DEADLINE, environment, pipeline_file, run, started, wait_until
-from pydatatask_core.testing.services import service_setting
 
 PODS = pipeline_file("pods")
-
-
-@pytest.fixture
-def namespace() -> Iterator[str]:
-    service_setting("KUBECONFIG", "a cluster's client configuration")
-    name = f"pydatatask-kill-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
-    try:
-        yield name
-    finally:
-        kubectl("-n", name, "delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
-        kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +85,3 @@ def pods_seen(namespace: str) -> Iterator[Mapping[str, set[str]]]:
         reader.join(DEADLINE)
         process.wait(DEADLINE)
         process.stdout.close()
-
-
-def kubectl(*words: str) -> str:
-    done = subprocess.run(["kubectl", *words], env=environment(), capture_output=True, text=True, timeout=DEADLINE)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

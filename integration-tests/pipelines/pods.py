@@ -14,7 +14,7 @@ spec:
   - name: main
     image: {{ image }}
     command: [sh, -c, "echo begin {{ job }}; sleep {{ inputs.seconds }}; echo end {{ job }}"]
-    resources: {requests: {cpu: 1m, memory: 8Mi}}
+    resources: {requests: {cpu: {{ inputs.cpu | default("1m") }}, memory: 8Mi}}
 """
 
 session = pydatatask.Session()

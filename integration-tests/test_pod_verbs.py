@@ -1,0 +1,41 @@
+"""What the command says of pods, and does to them, while a controller runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from programs import DEADLINE, pipeline_file, run, started, wait_until
+
+PODS = pipeline_file("pods")
+
+
+@pytest.mark.slow
+def test_pods_are_explained_read_entered_and_killed(tmp_path: Path, namespace: str) -> None:
+    settings = {"NAMESPACE": namespace}
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "huge.yaml").write_text(yaml.safe_dump({"seconds": 0, "cpu": "1000"}))
+    (tmp_path / "inputs" / "talks.yaml").write_text(yaml.safe_dump({"seconds": 300}))
+
+    def ask(*words: str) -> str:
+        return run(PODS, *words, cwd=tmp_path, env=settings).out
+
+    with started(PODS, "run", cwd=tmp_path, env=settings) as controller:
+        wait_until(lambda: "Insufficient cpu" in ask("why", "sleep", "huge"), "why", controller)
+        assert "cannot begin yet: Unschedulable" in ask("why", "sleep", "huge")
+        status = run(PODS, "status", cwd=tmp_path, env=settings)
+        assert "Insufficient cpu" in status.out + status.err
+        wait_until(lambda: ask("logs", "sleep", "talks") == "begin talks\n", "the log", controller)
+        assert sorted(ask("ls", "sleep.live").split()) == ["huge", "talks"]
+        assert '"node"' in ask("cat", "sleep.live", "talks", "--json")
+        assert ask("exec", "sleep", "talks", "--", "sh", "-c", "echo $0 in here") == "sh in here\n"
+        assert run(PODS, "exec", "sleep", "talks", "--", "sh", "-c", "exit 7", cwd=tmp_path, env=settings).code == 7
+        killed = run(PODS, "kill", "sleep", "huge", "talks", cwd=tmp_path, env=settings)
+        assert killed.code == 0, killed.err
+        assert controller.wait(DEADLINE) == 1
+
+    for job in ("huge", "talks"):
+        record = yaml.safe_load((tmp_path / "done" / f"{job}.yaml").read_text())
+        assert (record["result"], record["cause"]) == ("cancelled", "cancelled")
+    assert ask("logs", "sleep", "talks") == "begin talks\n"
