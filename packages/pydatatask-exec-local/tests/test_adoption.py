@@ -17,13 +17,13 @@ from pydatatask_core import (
 from pydatatask_exec_local import LocalLinuxManager
 
 
-def leave_a_dead_supervisor(folder: Path, owner: str) -> None:
-    """Leave a run whose supervisor was killed: begun, and without an end."""
+def leave_a_run(folder: Path, owner: str, namespace: str) -> None:
+    """Leave a run that has begun and has no end, whose supervisor is not there."""
     attempt = folder / "base" / "app" / "task@job" / "1"
     (attempt / "cwd").mkdir(parents=True)
     (attempt.parent / "claim").write_text(f"{owner} word\n")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    (attempt / "start").write_text(f"{os.getpid()} 1 {boot} {os.readlink('/proc/self/ns/pid')} 170000000000\n")
+    (attempt / "start").write_text(f"{os.getpid()} 1 {boot} {namespace} 170000000000\n")
     (attempt / "stdout").write_bytes(b"so far")
 
 
@@ -41,9 +41,31 @@ async def test_a_run_that_was_lost_while_nobody_looked_is_ended_even_if_its_job_
         "task", machine, None, Resources(), InProcessMetadataRepository(), "true\n", done=done, stdout=stdout
     )
     task.link("inputs", InProcessMetadataRepository(), is_input=True)
-    leave_a_dead_supervisor(tmp_path, task.owner)
+    leave_a_run(tmp_path, task.owner, os.readlink("/proc/self/ns/pid"))
     async with Pipeline([task], session) as pipeline:
         await pipeline.run()
     assert done.data["job"]["result"] == "lost"
     assert stdout.data == {"job": b"so far"}
     assert not (tmp_path / "base" / "app" / "task@job").exists()
+
+
+async def test_a_run_in_another_pid_namespace_is_kept_as_live_until_somebody_says_that_it_is_over(
+    tmp_path: Path,
+) -> None:
+    session = Session()
+
+    @session.resource
+    async def machine() -> AsyncIterator[LocalLinuxManager]:
+        yield LocalLinuxManager("app", tmp_path / "base")
+
+    done, pids = InProcessMetadataRepository(), InProcessMetadataRepository()
+    task = ProcessTask("task", machine, None, Resources(), pids, "true\n", done=done)
+    task.link("inputs", InProcessMetadataRepository({"job": {}}), is_input=True)
+    leave_a_run(tmp_path, task.owner, "pid:[1]")
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.update()
+        assert done.data == {}
+        assert "job" in pids.data
+        await task.links["live"].repo.delete("job")
+        await pipeline.run()
+    assert done.data["job"]["result"] == "success"

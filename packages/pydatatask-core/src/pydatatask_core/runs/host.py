@@ -115,8 +115,9 @@ class ProcessManager(ABC):
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         """Tell of runs that began or ended, on lines as :data:`~.shell.SCAN` prints them.
 
-        Complete from entering on. A line ``all`` begins a list of all runs, which a line ``end`` ends; the first
-        thing that is told is such a list. ``gone PATH`` tells of one that is not there. Lines may repeat.
+        Complete from entering on, for runs that were there then and those that this object starts: one controller
+        drives a pipeline. A line ``all`` begins a list of all runs, which a line ``end`` ends; the first thing that is
+        told is such a list. ``gone PATH`` tells of one that is not there. Lines may repeat.
         """
 
     @cached_property
@@ -176,6 +177,9 @@ class RunLine:
             identity={"pid": int(pid), "ticks": int(ticks), "boot": boot, "namespace": namespace} if begun else {},
             reason=_ELSEWHERE if alive == "unknown" and not over else None,
         )
+        if ended == "-" and alive == "unknown" and seen.cancellation is not None:
+            # Nobody here can end it, and somebody says that it is over.
+            return evolve(seen, phase=Phase.ENDED, result="cancelled", cause="cancelled", reason=_ELSEWHERE)
         if ended == "-":
             return seen
         status = None if code == "-" else int(code)
