@@ -20,12 +20,15 @@ CONTENDER = pipeline_file("contender")
 TERM = 1.5
 """Seconds. The holder of a lease stops a third of it before others may have it."""
 
-ELSEWHERE = 2 * TERM + 3.0
+SHARED = 20.0
+"""Seconds that a process may wait for its turn, where many share few cores."""
+
+ELSEWHERE = 2 * TERM + SHARED
 """Seconds in which a lease is free whose holder died on another machine: its last sign of life must be a term old
 before anybody watches it for a term.
 """
-HERE = 3.0
-"""Seconds in which a lock is free whose holder died on this machine. It is at once, but processes share the machine."""
+HERE = SHARED
+"""Seconds in which a lock is free whose holder died on this machine. It is free at once."""
 
 Contenders = dict[str, subprocess.Popen[str]]
 
