@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiodocker
 from pydatatask_core import InProcessMetadataRepository, Pipeline, Resources, Session
@@ -52,7 +53,7 @@ async def bare() -> float:
 
     async def one(docker: aiodocker.Docker, number: int) -> None:
         async with room:
-            config = {"Image": IMAGE, "Entrypoint": ["/bin/true"], "HostConfig": {"Init": True}}
+            config: dict[str, Any] = {"Image": IMAGE, "Entrypoint": ["/bin/true"], "HostConfig": {"Init": True}}
             container = await docker.containers.create(config, name=f"bench-{app}-{number}")
             await container.start()
             assert (await container.wait())["StatusCode"] == 0
