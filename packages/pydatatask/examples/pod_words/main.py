@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiobotocore.session
+import aiobotocore.session  # type: ignore[import-untyped]  # it has no type information
 import pydatatask
 
 session = pydatatask.Session()
