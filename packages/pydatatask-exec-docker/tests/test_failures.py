@@ -20,6 +20,7 @@ from pydatatask_core import (
 from pydatatask_core.errors import SiteUnavailableError
 from pydatatask_core.pipeline.controller import Controller
 from pydatatask_core.runs.site import RunName
+from pydatatask_core.testing.services import service_setting
 from pydatatask_exec_docker import ContainerTask, DockerManager
 from pydatatask_exec_docker.naming import container_name
 
@@ -100,6 +101,33 @@ async def test_a_timeout_is_kept_by_the_container_itself(app: App, manager: Dock
 
     assert (record["result"], record["cause"]) == ("timeout", "timeout")
     assert (record["end_time"] - record["start_time"]).total_seconds() < 8
+
+
+async def test_other_shells_look_after_a_script_as_well(app: App, manager: DockerManager) -> None:
+    image = service_setting(
+        "PYDATATASK_TEST_PYTHON_IMAGE", "an image of a Linux distribution, such as python:3.12-slim"
+    )
+    script = "trap '' TERM; echo begun; cat; while :; do sleep 1; done"
+    setting = Setting(manager, script, image=image, timeout=1.5, grace=0.5)
+
+    record = await setting.record()
+
+    assert record["result"] == "timeout"
+    assert (record["end_time"] - record["start_time"]).total_seconds() < 8
+    assert setting.out.data == {"one": b"begun\n"}
+
+
+async def test_an_input_that_vanished_sets_the_job_aside(
+    app: App, manager: DockerManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = InProcessBlobRepository()
+    setting = Setting(manager, "cat", stdin=values)
+    setting.task.link("stdin", values, is_input=True, required_for_start=False)
+
+    await setting.run()
+
+    assert caplog.text.count("could not be run on job one") == 1
+    assert app.all() == []
 
 
 async def test_a_script_that_ends_with_the_status_of_a_timeout_did_not_time_out(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from pydatatask_core.streams import BlobReader
 
-from .spec import FOLDER, MARK, SCRIPT, ContainerSpec
+from .spec import FOLDER, MARK, SCRIPT
 
 __all__ = ["files_of", "mark_of"]
 
@@ -20,19 +20,18 @@ _FOLDER = FOLDER.lstrip("/")
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-async def files_of(spec: ContainerSpec) -> AsyncIterator[bytes]:
+async def files_of(script: bytes | None, stdin: BlobReader | None) -> AsyncIterator[bytes]:
     """Give an archive of what is put into a container before it begins, in bounded memory."""
     # Whoever runs the script makes files in it.
     yield _folder(_FOLDER, 0o1777)
-    if spec.script is not None:
-        yield _file(SCRIPT, spec.script, 0o755)
-    if spec.stdin is not None:
+    if script is not None:
+        yield _file(SCRIPT, script, 0o755)
+    if stdin is not None:
         yield _folder(f"{_FOLDER}/stdin")
-        async with await spec.stdin() as source:
-            number = 0
-            while (piece := await _piece(source)) or not number:
-                yield _file(f"{FOLDER}/stdin/{number:012}", piece, 0o644)
-                number += 1
+        number = 0
+        while (piece := await _piece(stdin)) or not number:
+            yield _file(f"{FOLDER}/stdin/{number:012}", piece, 0o644)
+            number += 1
     yield _END
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -177,9 +178,15 @@ class Engine:
         task = self._pulling.get(image)
         if task is None:
             task = self._pulling[image] = asyncio.ensure_future(self._pull(image, auth))
-            task.add_done_callback(lambda _: self._pulling.pop(image, None))
+            task.add_done_callback(partial(self._pulled, image))
         # One who is cancelled leaves it to the others, and if there are none to the engine.
         await asyncio.shield(task)
+
+    def _pulled(self, image: str, task: asyncio.Task[None]) -> None:
+        del self._pulling[image]
+        if not task.cancelled():
+            # Looked at, so that asyncio does not report it as forgotten if all who waited have left.
+            task.exception()
 
     async def _pull(self, image: str, auth: Mapping[str, Any] | None) -> None:
         async with asking(f"pull image {image}", None):
@@ -202,7 +209,9 @@ class Engine:
                 query = self.docker._query("events", params=params, timeout=STREAM)
                 response = await stack.enter_async_context(query)
             stack.callback(response.close)
-            return self._told(response), stack.pop_all()
+            told = self._told(response)
+            stack.push_async_callback(told.aclose)
+            return told, stack.pop_all()
         raise AssertionError("unreachable")  # the stack swallows nothing
 
     async def _just_now(self) -> str:
@@ -210,7 +219,7 @@ class Engine:
         info = await self.docker.system.info()
         return f"{datetime.fromisoformat(info['SystemTime']).timestamp():.6f}"
 
-    async def _told(self, response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+    async def _told(self, response: aiohttp.ClientResponse) -> AsyncGenerator[Event, None]:
         doing = "follow what happens on the engine"
         rest = b""
         while True:

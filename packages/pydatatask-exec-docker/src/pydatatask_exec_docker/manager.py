@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -141,8 +141,8 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         state, container = found["State"], found["Id"]
         over = state["Status"] in {"exited", "dead"}
         mark = obstacle = None
-        # One that was ended on purpose does not end with success.
-        if (over and state["ExitCode"] != 0) or has_failed_to_start(found):
+        # One that was ended on purpose does not end with success, and one that could not be removed cannot be read.
+        if (state["Status"] == "exited" and state["ExitCode"] != 0) or has_failed_to_start(found):
             told = await self.engine.read(container, MARK)
             mark = None if told is None else told.decode(errors="replace")
         # Shells say by these that something cannot be run, and so do those who start shells.
@@ -182,25 +182,27 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         config["HostConfig"] = {**config["HostConfig"], "Mounts": mounts}
         user = await self._user(spec)
         is_root = user.partition(":")[0] in {"", "0", "root"}
-        try:
-            if is_root and spec.script is None and spec.stdin is None:
-                container = await self.engine.create(config, name)
-            else:
-                container = await self._stage(name, config, spec)
-        except ConflictError:
-            await self._check_taken(name, run)
-            return None
-        except MissingJobError as error:
-            raise SiteUnavailableError(f"Container {name} or its image was taken away while it was made.") from error
+        async with AsyncExitStack() as stack:
+            stdin = None if spec.stdin is None else await stack.enter_async_context(await spec.stdin())
+            try:
+                if is_root and spec.script is None and stdin is None:
+                    container = await self.engine.create(config, name)
+                else:
+                    container = await self._stage(name, config, files_of(spec.script, stdin))
+            except ConflictError:
+                await self._check_taken(name, run)
+                return None
+            except MissingJobError as error:
+                raise SiteUnavailableError(f"Container {name} or its image was taken away meanwhile.") from error
         return claimed(run, owner, container, spec.image, self.host)
 
-    async def _stage(self, name: str, config: Mapping[str, Any], spec: ContainerSpec) -> str:
+    async def _stage(self, name: str, config: Mapping[str, Any], files: AsyncIterator[bytes]) -> str:
         """Make a container aside, put files into it, and give it its name: so it is never seen in part."""
         staged = staging_name()
         self._staging.add(staged)
         try:
             container = await to_the_end(self.engine.create(config, staged))
-            await self.engine.write(container, files_of(spec))
+            await self.engine.write(container, files)
             await self.engine.rename(container, name)
             return container
         except BaseException:
@@ -214,7 +216,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         try:
             await self.engine.remove(staged)
         except SiteUnavailableError as error:
-            # Whoever watches next removes it.
+            # The next sweep removes it.
             _log.warning("A container that was not made to the end is left: %s", error)
 
     async def _user(self, spec: ContainerSpec) -> str:
