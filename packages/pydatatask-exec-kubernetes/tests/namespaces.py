@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from attrs import frozen
-from pydatatask_core.testing.services import service_setting
+from pydatatask_core.testing.services import service_missing, service_setting
 
 BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
 DEADLINE = 60.0
@@ -54,6 +55,8 @@ class Namespace:
 @asynccontextmanager
 async def fresh_namespace() -> AsyncIterator[Namespace]:
     service_setting("KUBECONFIG", "a cluster's client configuration")
+    if shutil.which("kubectl") is None:
+        service_missing("kubectl is not installed. Tests look at the cluster with it.")
     namespace = Namespace(f"pydatatask-test-{secrets.token_hex(4)}")
     await namespace.kubectl("create", "namespace", namespace.name)
     try:

@@ -15,6 +15,8 @@ from pydatatask_exec_kubernetes import PodManager
 from pydatatask_exec_kubernetes.manifest import read_manifest
 from pydatatask_exec_kubernetes.naming import pod_name
 
+pytestmark = pytest.mark.slow
+
 RELEASED = 'while [ ! -e /tmp/go ]; do sleep 0.1; done; echo "{{ job }} went"'
 
 

@@ -14,6 +14,8 @@ from pydatatask_core.errors import ConfigurationError
 from pydatatask_exec_kubernetes import KubeTask, LivePod, PodManager
 from typing_extensions import override
 
+pytestmark = pytest.mark.slow
+
 
 def told(bench: Bench, task: str, job: str = "job") -> tuple[Any, ...]:
     record = bench.done[task][job]
@@ -66,7 +68,6 @@ async def test_a_pod_that_its_node_does_not_admit_could_not_be_scheduled(
     assert bench.done["refused"]["job"]["reason"].startswith("OutOfcpu")
 
 
-@pytest.mark.slow
 async def test_a_pod_whose_node_is_gone_is_lost(manager: PodManager) -> None:
     bench = Bench(manager)
     bench.shell("stranded", "true", more="  nodeName: no-such-node\n")

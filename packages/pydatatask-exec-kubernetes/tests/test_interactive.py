@@ -12,6 +12,8 @@ from pydatatask_core.runs.site import RunName
 from pydatatask_exec_kubernetes import PodManager
 from pydatatask_exec_kubernetes.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 RUN = RunName("task", "job", 1)
 
 

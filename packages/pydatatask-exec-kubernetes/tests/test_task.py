@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from namespaces import BUSYBOX, Namespace, manifest
 from pipelines import Bench
 from pydatatask_exec_kubernetes import PodManager
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_pod_runs_for_a_job_and_leaves_log_and_record(namespace: Namespace, manager: PodManager) -> None:
