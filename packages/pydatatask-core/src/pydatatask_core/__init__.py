@@ -45,6 +45,7 @@ from .repository.protocols import (
 )
 from .runs.host import HostFile, ProcessManager
 from .runs.lifecycle import SiteTask
+from .runs.live import LiveRunRepository
 from .runs.site import ExecutionSite
 from .session import Resource, Session
 from .task.base import Task
@@ -79,6 +80,7 @@ __all__ = [
     "JsonMetadataBlobRepository",
     "KeyEvent",
     "Link",
+    "LiveRunRepository",
     "LiveRuns",
     "LockHeldError",
     "MalformedValueError",

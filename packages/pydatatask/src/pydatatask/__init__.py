@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         JsonMetadataBlobRepository as JsonMetadataBlobRepository,
         KeyEvent as KeyEvent,
         Link as Link,
+        LiveRunRepository as LiveRunRepository,
         LiveRuns as LiveRuns,
         LockHeldError as LockHeldError,
         MalformedValueError as MalformedValueError,

@@ -44,6 +44,7 @@ HOME = {
     "Link": "pydatatask_core",
     "LiveKubeRepository": "pydatatask_exec_kubernetes",
     "LivePod": "pydatatask_exec_kubernetes",
+    "LiveRunRepository": "pydatatask_core",
     "LiveRuns": "pydatatask_core",
     "LocalLinuxManager": "pydatatask_exec_local",
     "LockHeldError": "pydatatask_core",
