@@ -78,7 +78,12 @@ def test_what_a_pod_requests_is_the_sum_or_the_largest_before() -> None:
 
 @pytest.mark.parametrize(
     ("cpu", "found"),
-    [("2", Resources.parse(2, "8Mi")), ("{{ size }}", Resources.parse(3, "8Mi")), ("{{ info.cpu }}", None)],
+    [
+        ("2", Resources.parse(2, "8Mi")),
+        ("{{ size }}", Resources.parse(3, "8Mi")),
+        ("{{ info.cpu }}", None),
+        ("{{ job | length }}", None),
+    ],
 )
 def test_requests_that_are_the_same_for_all_jobs_are_known_before(cpu: str, found: Resources | None) -> None:
     async def info() -> object:
