@@ -220,6 +220,19 @@ async def test_a_container_that_somebody_removes_is_lost(app: App, manager: Dock
     assert (record["result"], record["cause"]) in {("lost", "lost"), ("failure", "exit")}
 
 
+async def test_a_container_that_somebody_stops_was_evicted(app: App, manager: DockerManager) -> None:
+    setting = Setting(manager, "sleep 60")
+    async with setting.pipeline as pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=LIMIT))
+        container = await app.until_running()
+        await asyncio.to_thread(container.stop)
+        await running
+
+    record = setting.done.data["one"]
+    assert (record["result"], record["cause"]) == ("lost", "evicted")
+    assert "stopped the container" in record["reason"]
+
+
 async def test_failed_attempts_are_followed_by_others_and_told_in_the_record(app: App, manager: DockerManager) -> None:
     record = await Setting(manager, "exit 5", retries=Retries(1, delay=0.1)).record()
 

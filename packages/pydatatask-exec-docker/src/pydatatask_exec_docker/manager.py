@@ -76,6 +76,8 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         self._digests: dict[str, str] = {}
         self._staging: set[str] = set()
         """The names of containers that are being made here."""
+        self._left: set[str] = set()
+        """The names of those that could be neither made nor removed, because the engine was out of reach."""
 
     @override
     def __repr__(self) -> str:
@@ -91,6 +93,9 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     async def watch(self) -> AsyncIterator[AsyncIterator[Sighting | Gone | Snapshot]]:
         events, stack = await self.engine.events(f"{APP}={self.app}")
         async with stack:
+            for name in tuple(self._left):
+                await self.engine.remove(name)
+                self._left.discard(name)
             listed = await self.engine.list(wanted(self.app))
             snapshot = Snapshot(await self._look_at(listed))
             yield self._seen(snapshot, events)
@@ -144,7 +149,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         # One that was ended on purpose does not end with success, and one that could not be removed cannot be read.
         if (state["Status"] == "exited" and state["ExitCode"] != 0) or has_failed_to_start(found):
             told = await self.engine.read(container, MARK)
-            mark = None if told is None else told.decode(errors="replace")
+            mark = None if told is None else told.decode(errors="replace").strip()
         # Shells say by these that something cannot be run, and so do those who start shells.
         if mark is None and over and state["ExitCode"] in {125, 126, 127}:
             obstacle = await self._obstacle(container)
@@ -172,7 +177,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     async def claim(self, run: RunName, owner: str, spec: ContainerSpec) -> Sighting | None:
         name = container_name(self.app, run)
         config = dict(spec.config)
-        config["Labels"] = {**config.get("Labels", {}), **labels(self.app, run, owner)}
+        config["Labels"] = labels(self.app, run, owner)
         mounts = [
             {"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": not m.writable} for m in spec.mounts
         ]
@@ -216,8 +221,8 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         try:
             await self.engine.remove(staged)
         except SiteUnavailableError as error:
-            # The next sweep removes it.
-            _log.warning("A container that was not made to the end is left: %s", error)
+            self._left.add(staged)
+            _log.warning("A container that was not made to the end is removed later: %s", error)
 
     async def _user(self, spec: ContainerSpec) -> str:
         """See that the engine has the image, and give who runs the script."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from pydatatask_core.runs.site import RunName
 
-__all__ = ["APP", "OWNER", "TIMEOUT", "container_name", "is_staged", "labels", "run_of", "staging_name", "wanted"]
+__all__ = ["APP", "OWNER", "container_name", "is_staged", "labels", "run_of", "staging_name", "wanted"]
 
 APP = "pydatatask.app"
 TASK = "pydatatask.task"
@@ -17,8 +17,6 @@ JOB = "pydatatask.job"
 ATTEMPT = "pydatatask.attempt"
 OWNER = "pydatatask.owner"
 """The pipeline's fingerprint."""
-TIMEOUT = "pydatatask.timeout"
-"""Seconds after which the container ends itself, where it does."""
 
 STAGED = "pydatatask-new-"
 """How the names of containers begin that are not claims yet."""

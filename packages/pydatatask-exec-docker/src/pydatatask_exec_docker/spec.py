@@ -14,15 +14,12 @@ from typing import Any, Literal
 from attrs import frozen
 from pydatatask_core.streams import BlobReader
 
-from .naming import TIMEOUT
-
 __all__ = [
     "ENDED",
     "FOLDER",
     "INLINE",
     "MARK",
     "SCRIPT",
-    "TIMED_OUT",
     "ContainerSpec",
     "Mount",
     "Pull",
@@ -35,7 +32,7 @@ FOLDER = "/pydatatask"
 """Where ours is in a container."""
 SCRIPT = f"{FOLDER}/script"
 MARK = f"{FOLDER}/end"
-"""A file that says why somebody ended the container."""
+"""A file that says why the container was ended, in a word: that of who ended it, else that of its own supervisor."""
 
 INLINE = 96 * 1024
 """Bytes of a script that are passed as an argument; the kernel takes 128 KiB. A longer one becomes a file."""
@@ -72,6 +69,7 @@ while :; do
     code=$?
     if [ -n "$stop" ] && [ -z "$ending" ]; then
         ending=$stop
+        if [ "$stop" = {TIMED_OUT} ]; then echo timeout > {MARK}; elif [ ! -e {MARK} ]; then echo stopped > {MARK}; fi
         # All but this shell and the first process.
         kill -TERM -1
         {{ sleep "$grace"; kill -KILL "$job"; }} &
@@ -154,7 +152,6 @@ def configuration(
         "Env": [f"{name}={value}" for name, value in environ.items()],
         "StopSignal": "SIGTERM",
         "StopTimeout": math.ceil(grace) + 2,
-        "Labels": {} if timeout is None else {TIMEOUT: f"{timeout:g}"},
         "HostConfig": {key: value for key, value in host.items() if value is not None},
         **{key: more[word] for key, word in (("User", "user"), ("WorkingDir", "workdir")) if more.get(word)},
     }

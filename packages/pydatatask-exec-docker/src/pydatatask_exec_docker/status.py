@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
@@ -12,8 +12,7 @@ from pydatatask_core.runs.site import Cancellation, Phase, RunName, Sighting
 from pydatatask_core.task.record import Cause, Result
 
 from .engine import Event, Inspected
-from .naming import OWNER, TIMEOUT, run_of
-from .spec import TIMED_OUT
+from .naming import OWNER, run_of
 
 __all__ = [
     "claimed",
@@ -38,8 +37,13 @@ _PHASES = {
 
 _CANCELLATIONS: Mapping[str, Cancellation] = {"cancelled": "cancelled", "dropped": "dropped"}
 
-_HASTE = timedelta(milliseconds=50)
-"""By which a time limit may seem to have struck too early."""
+_ENDS: Mapping[str, tuple[Result, Cause, str | None]] = {
+    "cancelled": ("cancelled", "cancelled", None),
+    "dropped": ("cancelled", "cancelled", None),
+    "timeout": ("timeout", "timeout", None),
+    "stopped": ("lost", "evicted", "somebody stopped the container, or the engine"),
+}
+"""What the words mean by which it is said why a container was ended."""
 
 
 def claimed(run: RunName, owner: str, container: str, image: str, host: str) -> Sighting:
@@ -88,7 +92,7 @@ def of_inspected(
     """Read the engine's account of a container; None if it is no claim of the app's.
 
     :param image: what it was made of, for people.
-    :param mark: why somebody ended it, if somebody did.
+    :param mark: the word that says why it was ended, if it was.
     :param obstacle: why its script did not begin, if it did not.
     """
     config, state = found["Config"], found["State"]
@@ -103,20 +107,32 @@ def of_inspected(
     )
     if has_failed_to_start(found):
         reason = " ".join(str(state["Error"]).split())
-        failed = evolve(seen, phase=Phase.ENDED, end_time=now(), reason=reason)
-        return evolve(failed, **_cancelled(mark)) if mark else evolve(failed, result="failure", cause="unschedulable")
+        failed = evolve(seen, phase=Phase.ENDED, end_time=now())
+        return _ended(failed, mark) or evolve(failed, result="failure", cause="unschedulable", reason=reason)
     if seen.phase is Phase.CLAIMED:
         # What is told of one that was just made.
         return evolve(seen, image=config["Image"])
     if seen.phase is not Phase.ENDED:
         return seen
     seen = evolve(seen, return_code=int(state["ExitCode"]), end_time=_time(state.get("FinishedAt")) or now())
-    if mark:
-        return evolve(seen, **_cancelled(mark))
+    ended = _ended(seen, mark)
+    if ended is not None:
+        return ended
+    if seen.return_code == 0:
+        return evolve(seen, result="success")
     if obstacle:
         return evolve(seen, result="failure", cause="unschedulable", reason=obstacle)
-    result, cause, why = _judged(seen, state, told.get(TIMEOUT))
-    return evolve(seen, result=result, cause=cause, reason=why)
+    if state.get("OOMKilled"):
+        return evolve(seen, result="failure", cause="oom", reason="OOMKilled")
+    return evolve(seen, result="failure", cause="exit", reason=" ".join(str(state.get("Error") or "").split()) or None)
+
+
+def _ended(seen: Sighting, mark: str | None) -> Sighting | None:
+    """Tell of a container that was ended; None if it ended by itself."""
+    if mark is None or mark not in _ENDS:
+        return None
+    result, cause, reason = _ENDS[mark]
+    return evolve(seen, result=result, cause=cause, reason=reason, cancellation=_CANCELLATIONS.get(mark))
 
 
 def has_failed_to_start(found: Inspected) -> bool:
@@ -131,23 +147,6 @@ def lost(last: Sighting) -> Sighting:
         return last
     reason = "the container was removed by somebody else"
     return evolve(last, phase=Phase.ENDED, result="lost", cause="lost", reason=reason, end_time=now())
-
-
-def _judged(seen: Sighting, state: Mapping[str, Any], limit: str | None) -> tuple[Result, Cause | None, str | None]:
-    """Tell how a container ended that nobody wanted to end."""
-    if seen.return_code == 0:
-        return "success", None, None
-    if state.get("OOMKilled"):
-        return "failure", "oom", "OOMKilled"
-    took = (seen.end_time - seen.start_time) if seen.end_time and seen.start_time else timedelta()
-    # A script may end with the same status, but not after its time is up.
-    if seen.return_code == TIMED_OUT and limit is not None and took >= timedelta(seconds=float(limit)) - _HASTE:
-        return "timeout", "timeout", None
-    return "failure", "exit", " ".join(str(state.get("Error") or "").split()) or None
-
-
-def _cancelled(mark: str) -> dict[str, Any]:
-    return {"result": "cancelled", "cause": "cancelled", "cancellation": _CANCELLATIONS.get(mark, "cancelled")}
 
 
 def _time(text: str | None) -> datetime | None:
