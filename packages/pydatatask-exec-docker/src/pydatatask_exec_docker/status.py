@@ -114,7 +114,10 @@ def of_inspected(
         return evolve(seen, image=config["Image"])
     if seen.phase is not Phase.ENDED:
         return seen
-    seen = evolve(seen, return_code=int(state["ExitCode"]), end_time=_time(state.get("FinishedAt")) or now())
+    over = _time(state.get("FinishedAt")) or now()
+    # An engine writes down a start when it has heard of it, which may be after a short run has ended.
+    began = None if seen.start_time is None else min(seen.start_time, over)
+    seen = evolve(seen, return_code=int(state["ExitCode"]), start_time=began, end_time=over)
     ended = _ended(seen, mark)
     if ended is not None:
         return ended
