@@ -60,7 +60,7 @@ class Engine:
             return made.id
 
     async def start(self, container: str) -> None:
-        """Start a container, unless it was started."""
+        """Start a container, unless it runs. One that has ended is started again."""
         async with self._making, asking(f"start container {container}", WORK):
             await self.docker.containers.container(container).start()
 
