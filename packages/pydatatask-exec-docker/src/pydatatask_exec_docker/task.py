@@ -175,7 +175,8 @@ class ContainerTask(SiteTask[ContainerSpec]):
         asked = {name: partial(link.repo.info, run.job) for name, link in self.links.items()}
         mounted = {name: mount.target for name, mount in mounts.items()}
         staged = {name: f"{self.site.outputs.INSIDE}/{name}" for name in self._staged()}
-        return {**asked, **mounted, **staged, "job": run.job, "task": self.name, "argv0": SCRIPT}
+        own = {"job": run.job, "task": self.name, "argv0": SCRIPT}
+        return {"attempt": str(run.attempt), **asked, **mounted, **staged, **own}
 
     @property
     def _named(self) -> frozenset[str]:

@@ -157,7 +157,8 @@ class ProcessTask(SiteTask[HostFiles]):
     def _variables(self, run: RunName, folder: str) -> Variables:
         asked = {name: partial(link.repo.info, run.job) for name, link in self.links.items()}
         staged = {name: f"{folder}/out/{name}" for name in self._staged()}
-        return {**asked, **staged, "job": run.job, "task": self.name, "argv0": f"{folder}/script"}
+        own = {"job": run.job, "task": self.name, "argv0": f"{folder}/script"}
+        return {"attempt": str(run.attempt), **asked, **staged, **own}
 
     def _staged(self) -> Mapping[str, PathRepository]:
         """Give the outputs that the script writes to a private place, from which they are published after success."""

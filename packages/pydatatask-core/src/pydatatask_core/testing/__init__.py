@@ -20,6 +20,7 @@ pytest.register_assert_rewrite(
             "host_verbs",
             "metadata",
             "repositories",
+            "sites",
             "state",
             "suite",
         )
@@ -47,7 +48,9 @@ from .faults import (  # noqa: E402
 from .metadata import MetadataRepositoryTests  # noqa: E402
 from .repositories import RepositoryTests  # noqa: E402
 from .simulation import SimulatedExecutor, SimulatedLoop, SimulationStuckError, simulate  # noqa: E402
+from .sites import ExecutionSiteTests  # noqa: E402
 from .state import RepositoryMachine, repository_machine  # noqa: E402
+from .steps import run_to_step  # noqa: E402
 from .suite import Suite, cut_short  # noqa: E402
 from .values import as_stored, json_like, same  # noqa: E402
 
@@ -55,6 +58,7 @@ __all__ = [
     "BlobRepositoryTests",
     "Cancel",
     "CreatingRepositoryTests",
+    "ExecutionSiteTests",
     "Fail",
     "Fault",
     "Faults",
@@ -78,6 +82,7 @@ __all__ = [
     "json_like",
     "nth",
     "repository_machine",
+    "run_to_step",
     "same",
     "simulate",
 ]
