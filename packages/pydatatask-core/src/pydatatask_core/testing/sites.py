@@ -54,8 +54,11 @@ class ExecutionSiteTests(ABC):
     def left_over(self, folder: Path) -> Sequence[str]:
         """Give what is left at the site of the pipeline in a folder."""
 
+    # What fails once goes through all the steps of what succeeds.
     @pytest.mark.slow
-    @pytest.mark.parametrize("failures", [0, 1], ids=["succeeds", "fails-once"])
+    @pytest.mark.parametrize(
+        "failures", [pytest.param(0, marks=pytest.mark.campaign, id="succeeds"), pytest.param(1, id="fails-once")]
+    )
     def test_killed_at_every_step_and_started_again_each_attempt_runs_once(self, tmp_path: Path, failures: int) -> None:
         step = 1
         while self._dies_at(tmp_path / str(step), step, failures):
