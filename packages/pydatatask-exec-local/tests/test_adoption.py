@@ -69,3 +69,20 @@ async def test_a_run_in_another_pid_namespace_is_kept_as_live_until_somebody_say
         await task.links["live"].repo.delete("job")
         await pipeline.run()
     assert done.data["job"]["result"] == "success"
+
+
+async def test_an_exit_record_without_its_end_does_not_count(tmp_path: Path) -> None:
+    session = Session()
+
+    @session.resource
+    async def machine() -> AsyncIterator[LocalLinuxManager]:
+        yield LocalLinuxManager("app", tmp_path / "base")
+
+    done = InProcessMetadataRepository()
+    task = ProcessTask("task", machine, None, Resources(), InProcessMetadataRepository(), "true\n", done=done)
+    task.link("inputs", InProcessMetadataRepository(), is_input=True)
+    leave_a_run(tmp_path, task.owner, os.readlink("/proc/self/ns/pid"))
+    (tmp_path / "base" / "app" / "task@job" / "1" / "exit").write_text("0 - 1700000000")
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run()
+    assert done.data["job"]["result"] == "lost"
