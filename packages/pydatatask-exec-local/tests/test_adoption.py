@@ -86,3 +86,24 @@ async def test_an_exit_record_without_its_end_does_not_count(tmp_path: Path) -> 
     async with Pipeline([task], session) as pipeline:
         await pipeline.run()
     assert done.data["job"]["result"] == "lost"
+
+
+async def test_a_claim_that_never_started_is_taken_back_if_something_inhibits_its_start_by_now(tmp_path: Path) -> None:
+    session = Session()
+
+    @session.resource
+    async def machine() -> AsyncIterator[LocalLinuxManager]:
+        yield LocalLinuxManager("app", tmp_path / "base")
+
+    done = InProcessMetadataRepository({"job": {"result": "success"}})
+    task = ProcessTask("task", machine, None, Resources(), InProcessMetadataRepository(), "true\n", done=done)
+    task.link("inputs", InProcessMetadataRepository({"job": {}}), is_input=True)
+    attempt = tmp_path / "base" / "app" / "task@job" / "1"
+    (attempt / "cwd").mkdir(parents=True)
+    (attempt.parent / "claim").write_text(f"{task.owner} word\n")
+    (attempt / "limits").write_text("- 1 /dev/null 0\n")
+    (attempt / "run").write_text(f": > {tmp_path}/ran\n")
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run()
+    assert not (tmp_path / "ran").exists()
+    assert not attempt.parent.exists()
