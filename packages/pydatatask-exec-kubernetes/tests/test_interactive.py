@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from namespaces import DEADLINE, Namespace, manifest
@@ -34,6 +35,26 @@ async def test_a_log_is_followed_from_before_the_pod_begins_to_its_end(manager: 
     assert (first, rest) == (b"one\n", b"two\n")
     async with await manager.open_output(RUN, "stdout", 2) as log:
         assert await log.read() == b"e\ntwo\n"
+
+
+async def test_a_log_is_followed_from_before_the_pod_has_a_node(manager: PodManager, namespace: Namespace) -> None:
+    """Kubernetes gives such a pod's log as empty, which would be taken for its end."""
+    mark = namespace.name
+    waiting = manifest("echo one", more=f"  nodeSelector: {{{mark}: here}}\n")
+    await manager.claim(RUN, "owner", read_manifest(waiting, "the manifest", counted=False))
+    await namespace.until(lambda pods: pods[0]["status"].get("conditions"), "the scheduler has looked at it")
+    with pytest.raises(MissingJobError, match="on no node yet"):
+        await manager.open_output(RUN, "stdout")
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(manager.follow_output(RUN, "stdout"))
+        name = json.loads(await namespace.kubectl("get", "nodes", "-o", "json"))["items"][0]["metadata"]["name"]
+        await namespace.kubectl("label", "node", name, f"{mark}=here")
+
+    try:
+        async with following.result() as log, asyncio.timeout(DEADLINE):
+            assert await log.read() == b"one\n"
+    finally:
+        await namespace.kubectl("label", "node", name, f"{mark}-")
 
 
 async def test_a_log_that_is_not_there_is_missing(manager: PodManager) -> None:

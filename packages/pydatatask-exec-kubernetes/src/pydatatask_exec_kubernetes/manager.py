@@ -49,6 +49,7 @@ class _Known:
     version: int
     containers: list[str]
     requests: Resources
+    has_node: bool
 
     @property
     def uid(self) -> str:
@@ -132,7 +133,9 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         known = self._known.get(sighting.run)
         if known is not None and known.uid == sighting.claim and known.version > version:
             return known.sighting
-        self._known[sighting.run] = _Known(sighting, version, containers_of(pod), requests_of(pod))
+        self._known[sighting.run] = _Known(
+            sighting, version, containers_of(pod), requests_of(pod), has_node=bool(pod["spec"].get("nodeName"))
+        )
         return sighting
 
     @override
@@ -274,8 +277,12 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             raise MissingJobError(f"A pod's output and errors are one log. Ask for the output of {run.task} {run.job}.")
         name = pod_name(self.app, run)
         known = self._known.get(run)
-        if known is None:
-            containers = containers_of(await self.cluster.call(Call("get", self.namespace, name)))
+        if known is None or not known.has_node:
+            pod = await self.cluster.call(Call("get", self.namespace, name))
+            if not pod["spec"].get("nodeName"):
+                # The server would give an empty log, which would look like the whole of it.
+                raise MissingJobError(f"Pod {name} is on no node yet, so that it has written nothing.")
+            containers = containers_of(pod)
         else:
             containers = known.containers
         reader = LogReader(self.cluster, Call("get", self.namespace, name, "log"), containers, follow=follow)
