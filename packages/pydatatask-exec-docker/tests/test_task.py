@@ -12,7 +12,7 @@ from pydatatask_core import (
     ResourceManager,
     Resources,
 )
-from pydatatask_core.task.process import STDOUT
+from pydatatask_core.task.script import STDOUT
 from pydatatask_exec_docker import ContainerTask, DockerManager
 
 QUOTA = ResourceManager(Resources.parse(8, "4Gi"))

@@ -54,9 +54,10 @@ from .task.function import FunctionTask, InProcessSyncTask
 from .task.link import Link
 from .task.live import LiveRuns
 from .task.policy import Retries
-from .task.process import STDOUT, ProcessTask
+from .task.process import ProcessTask
 from .task.record import RunRecord
 from .task.run import RunTask
+from .task.script import STDOUT
 
 __all__ = [
     "STDOUT",

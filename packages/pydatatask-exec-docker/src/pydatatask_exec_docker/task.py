@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from os import PathLike
 from pathlib import PurePath
-from typing import Literal
 
-from pydatatask_core.errors import ConfigurationError, MissingJobError
+from pydatatask_core.errors import ConfigurationError
 from pydatatask_core.pipeline.quota import ResourceManager, Resources
-from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, PathRepository, Repository
-from pydatatask_core.runs.lifecycle import SiteTask
+from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.live import LiveRunRepository
-from pydatatask_core.runs.site import RunName, Sighting
-from pydatatask_core.streams import BlobReader, copy
-from pydatatask_core.task.policy import Seconds, seconds
-from pydatatask_core.task.process import STDOUT
-from pydatatask_core.task.record import RunRecord
+from pydatatask_core.runs.site import RunName
+from pydatatask_core.streams import BlobReader
+from pydatatask_core.task.policy import Seconds
 from pydatatask_core.task.run import PolicyOptions
-from pydatatask_core.task.template import Template, Variables
+from pydatatask_core.task.script import Interleave, ScriptTask
+from pydatatask_core.task.template import Template
 from typing_extensions import Unpack, override
 
 from .manager import DockerManager
@@ -31,11 +26,10 @@ from .spec import FOLDER, INLINE, SCRIPT, ContainerSpec, Mount, Pull, configurat
 
 __all__ = ["ContainerTask"]
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_STREAMS = frozenset({"stdin", "stdout", "stderr"})
+PULLS = frozenset({"always", "missing", "never"})
 
 
-class ContainerTask(SiteTask[ContainerSpec]):
+class ContainerTask(ScriptTask[ContainerSpec]):
     """A script that runs once per job in a container of its own.
 
     The image needs ``/bin/sh``, ``sleep``, and ``cat`` where there is standard input. Its entry point is not used. A
@@ -59,7 +53,7 @@ class ContainerTask(SiteTask[ContainerSpec]):
         done: MetadataRepository | None = None,
         stdin: BlobRepository | None = None,
         stdout: BlobRepository | None = None,
-        stderr: BlobRepository | object | None = None,
+        stderr: BlobRepository | Interleave | None = None,
         ready: Repository | None = None,
         *,
         grace: Seconds = 10.0,
@@ -90,43 +84,28 @@ class ContainerTask(SiteTask[ContainerSpec]):
         :raises ConfigurationError: naming what is wrong.
         """
         super().__init__(
-            name, done, ready, resource_manager=resource_manager, job_resources=job_resources, window=window, **options
+            name,
+            template,
+            environ=environ,
+            done=done,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            ready=ready,
+            grace=grace,
+            resource_manager=resource_manager,
+            job_resources=job_resources,
+            window=window,
+            **options,
         )
+        if pull not in PULLS:
+            raise ConfigurationError(f"Task {name!r}: pull is {pull!r}. Use 'always', 'missing' or 'never'.")
         self.docker = docker
-        self.grace = seconds(grace) or 0.0
         self.pull: Pull = pull
-        self.stdin = stdin
-        self.stdout = stdout
-        self.interleaved = stderr is STDOUT
-        self.stderr = stderr if isinstance(stderr, BlobRepository) else None
-        self.template = Template(template, f"The script of task {name!r}")
         self.image = Template(image, f"The image of task {name!r}")
-        self.environ = {
-            variable: Template(text, f"Environment variable {variable} of task {name!r}")
-            for variable, text in (environ or {}).items()
-        }
         self._settings = {"user": user, "workdir": workdir, "network": network}
-        self._check(stderr)
         live = LiveRunRepository(self, frozenset({docker}))
         self.link("live", live, is_status=True, inhibits_start=True, inhibits_output=True)
-        self._link_streams()
-
-    def _check(self, stderr: object) -> None:
-        if stderr is not None and self.stderr is None and not self.interleaved:
-            raise ConfigurationError(f"Task {self.name!r}: stderr is {stderr!r}. Give a BlobRepository, or STDOUT.")
-        if self.pull not in {"always", "missing", "never"}:
-            raise ConfigurationError(f"Task {self.name!r}: pull is {self.pull!r}. Use 'always', 'missing' or 'never'.")
-        for variable in self.environ:
-            if not _VARIABLE.fullmatch(variable):
-                raise ConfigurationError(f"Task {self.name!r}: {variable!r} is no name of an environment variable.")
-
-    def _link_streams(self) -> None:
-        if self.stdin is not None:
-            self.link("stdin", self.stdin, is_input=True)
-        if self.stdout is not None:
-            self.link("stdout", self.stdout, is_output=True)
-        if self.stderr is not None:
-            self.link("stderr", self.stderr, is_output=True)
 
     @property
     @override
@@ -138,10 +117,24 @@ class ContainerTask(SiteTask[ContainerSpec]):
     def resources(self) -> frozenset[object]:
         return super().resources | {self.docker}
 
+    @property
+    @override
+    def is_here(self) -> bool:
+        return self.site.is_here
+
+    @override
+    def staged_name(self, run: RunName, link: str) -> str:
+        return f"{self.site.outputs.INSIDE}/{link}"
+
+    @override
+    def staged_path(self, run: RunName, link: str) -> str:
+        return self.site.outputs.path(container_name(self.site.app, run), link)
+
     @override
     async def make(self, run: RunName) -> ContainerSpec:
         mounts = await self._mounts(run.job)
-        variables = self._variables(run, mounts)
+        mounted = {name: mount.target for name, mount in mounts.items()}
+        variables = self.variables(run, {**mounted, "argv0": SCRIPT})
         text = await self.template.render(variables)
         image = (await self.image.render(variables)).strip()
         script = text.encode()
@@ -154,12 +147,12 @@ class ContainerTask(SiteTask[ContainerSpec]):
             timeout=self.timeout,
             grace=self.grace,
             interleaved=self.interleaved,
-            environ={name: await value.render(variables) for name, value in self.environ.items()},
+            environ=await self.environment(variables),
             cpu=self.job_resources.cpu,
             mem=self.job_resources.mem,
             more=self._settings,
         )
-        staged = self._staged()
+        staged = self.files(outputs=True)
         return ContainerSpec(
             image=image,
             pull=self.pull,
@@ -171,70 +164,20 @@ class ContainerTask(SiteTask[ContainerSpec]):
             outputs={name: repo.holds_folders for name, repo in staged.items()} if staged else None,
         )
 
-    def _variables(self, run: RunName, mounts: Mapping[str, Mount]) -> Variables:
-        asked = {name: partial(link.repo.info, run.job) for name, link in self.links.items()}
-        mounted = {name: mount.target for name, mount in mounts.items()}
-        staged = {name: f"{self.site.outputs.INSIDE}/{name}" for name in self._staged()}
-        own = {"job": run.job, "task": self.name, "argv0": SCRIPT}
-        return {"attempt": str(run.attempt), **asked, **mounted, **staged, **own}
-
     @property
     def _named(self) -> frozenset[str]:
         """What the templates name."""
         return frozenset().union(self.template.names, *(value.names for value in self.environ.values()))
 
-    def _files(self, *, outputs: bool) -> dict[str, PathRepository]:
-        """Give the links to files and folders of this machine that containers can see."""
-        if not self.site.is_here:
-            return {}
-        return {
-            name: link.repo
-            for name, link in self.links.items()
-            if isinstance(link.repo, PathRepository) and name not in _STREAMS and link.is_output is outputs
-        }
-
-    def _staged(self) -> Mapping[str, PathRepository]:
-        """Give the outputs that the script writes to a private place, from which they are published after success."""
-        return self._files(outputs=True)
-
     async def _mounts(self, job: str) -> dict[str, Mount]:
         """Give what the script reads as files, by the names of the links. Only what a template names is mounted."""
         mounts = {}
-        for name, repo in self._files(outputs=False).items():
+        for name, repo in self.files(outputs=False).items():
             # What stands behind a job of a metadata repository is its data, wherever they are.
             if name in self._named and not isinstance(repo, MetadataRepository):
                 source = str(await repo.info(job))
                 mounts[name] = Mount(source, f"{FOLDER}/in/{name}/{PurePath(source).name}")
         return mounts
-
-    @override
-    def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:
-        return self.stdout if stream == "stdout" or self.interleaved else self.stderr
-
-    @override
-    async def collect(self, sighting: Sighting, record: RunRecord) -> None:
-        run = sighting.run
-        if record.succeeded:
-            container = container_name(self.site.app, run)
-            for name, repo in self._staged().items():
-                await repo.publish(run.job, self.site.outputs.path(container, name))
-        if self.stdout is not None:
-            await self._store(run, "stdout", self.stdout)
-        if self.stderr is not None:
-            await self._store(run, "stderr", self.stderr)
-
-    async def _store(self, run: RunName, stream: Literal["stdout", "stderr"], repo: BlobRepository) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                source = await stack.enter_async_context(await self.site.open_output(run, stream))
-            except MissingJobError:
-                # The container is gone. An earlier controller may have stored it.
-                if await repo.contains(run.job):
-                    return
-                source = None
-            sink = await stack.enter_async_context(await repo.open(run.job, "wb"))
-            if source is not None:
-                await copy(source, sink)
 
 
 async def _opened(repo: BlobRepository, job: str) -> BlobReader:

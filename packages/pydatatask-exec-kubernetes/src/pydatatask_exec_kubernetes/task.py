@@ -6,19 +6,18 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
 from pydatatask_core.clock import now
-from pydatatask_core.errors import ConfigurationError, MissingJobError
+from pydatatask_core.errors import ConfigurationError
 from pydatatask_core.pipeline.quota import Request, ResourceManager, Resources
 from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.lifecycle import SiteTask
 from pydatatask_core.runs.site import Phase, RunName, Sighting
-from pydatatask_core.streams import copy
 from pydatatask_core.task.policy import Retries, Seconds, seconds
 from pydatatask_core.task.record import RunRecord
 from pydatatask_core.task.run import Again, Dropped, Ended, Left
@@ -246,20 +245,8 @@ class KubeTask(SiteTask[Manifest]):
     async def collect(self, sighting: Sighting, record: RunRecord) -> None:
         self._stuck.pop(sighting.claim, None)
         self._over.discard(sighting.claim)
-        logs, job = self.logs, sighting.run.job
-        if logs is None:
-            return
-        async with AsyncExitStack() as stack:
-            try:
-                source = await stack.enter_async_context(await self.site.open_output(sighting.run, "stdout"))
-            except MissingJobError:
-                # It never began, or its pod is gone. An earlier controller may have stored it.
-                if await logs.contains(job):
-                    return
-                source = None
-            sink = await stack.enter_async_context(await logs.open(job, "wb"))
-            if source is not None:
-                await copy(source, sink)
+        if self.logs is not None:
+            await self.store_output(sighting.run, "stdout", self.logs)
 
     @override
     def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:

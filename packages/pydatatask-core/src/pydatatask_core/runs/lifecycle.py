@@ -13,6 +13,7 @@ import hashlib
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import Generic, Literal, TypeVar
@@ -20,9 +21,10 @@ from typing import Generic, Literal, TypeVar
 from typing_extensions import Unpack, override
 
 from ..clock import now
-from ..errors import ConflictError, SiteUnavailableError, StoreUnavailableError
+from ..errors import ConflictError, MissingJobError, SiteUnavailableError, StoreUnavailableError
 from ..repository.memory import InProcessMetadataRepository
 from ..repository.protocols import BlobRepository, MetadataRepository, Repository
+from ..streams import copy
 from ..task.record import RunRecord
 from ..task.run import Again, Dropped, Ended, Left, RunOptions, RunTask
 from .observation import Observation, observation_of
@@ -88,6 +90,20 @@ class SiteTask(RunTask, Generic[Spec]):
     @abstractmethod
     async def collect(self, sighting: Sighting, record: RunRecord) -> None:
         """Store what a run that ended has left. May be repeated, and then stores the same."""
+
+    async def store_output(self, run: RunName, stream: Literal["stdout", "stderr"], repo: BlobRepository) -> None:
+        """Store one stream of a run that ended, for :meth:`collect`. What there was not is stored empty."""
+        async with AsyncExitStack() as stack:
+            try:
+                source = await stack.enter_async_context(await self.site.open_output(run, stream))
+            except MissingJobError:
+                # It never began, or nothing is left of it. An earlier controller may have stored it.
+                if await repo.contains(run.job):
+                    return
+                source = None
+            sink = await stack.enter_async_context(await repo.open(run.job, "wb"))
+            if source is not None:
+                await copy(source, sink)
 
     def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:
         """Give the repository that gets what runs write to a stream, if one does."""

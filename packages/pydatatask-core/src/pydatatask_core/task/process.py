@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
-from enum import Enum
 from functools import partial
 from os import PathLike
-from typing import Any, Final, Literal
+from typing import Any
 
 from typing_extensions import Unpack, override
 
-from ..errors import ConfigurationError, MissingJobError
 from ..pipeline.quota import ResourceManager, Resources
-from ..repository.protocols import BlobRepository, MetadataRepository, PathRepository, Repository
+from ..repository.protocols import BlobRepository, MetadataRepository, Repository
 from ..runs.host import HostFile, HostFiles, HostSite, ProcessManager, run_path
-from ..runs.lifecycle import SiteTask
 from ..runs.shell import BECOME, RUN
 from ..runs.site import Phase, RunName, Sighting
-from ..streams import copy
 from .live import LiveRuns
-from .policy import Seconds, seconds
-from .record import RunRecord
+from .policy import Seconds
 from .restoring import restore
 from .run import PolicyOptions
-from .template import Template, Variables
+from .script import Interleave, ScriptTask
 
-__all__ = ["STDOUT", "ProcessTask"]
-
-
-class _Interleave(Enum):
-    STDOUT = "stdout"
+__all__ = ["ProcessTask"]
 
 
-STDOUT: Final = _Interleave.STDOUT
-"""As ``stderr`` of a task: standard error goes where standard output goes, in the order in which it is written."""
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class ProcessTask(SiteTask[HostFiles]):
+class ProcessTask(ScriptTask[HostFiles]):
     """A script that runs once per job on a POSIX host, here or over SSH.
 
     The script runs in a session and a process group of its own, in an empty working directory that is deleted after
@@ -66,7 +49,7 @@ class ProcessTask(SiteTask[HostFiles]):
         done: MetadataRepository | None = None,
         stdin: BlobRepository | None = None,
         stdout: BlobRepository | None = None,
-        stderr: BlobRepository | Literal[_Interleave.STDOUT] | None = None,
+        stderr: BlobRepository | Interleave | None = None,
         ready: Repository | None = None,
         *,
         grace: Seconds = 10.0,
@@ -87,36 +70,26 @@ class ProcessTask(SiteTask[HostFiles]):
         :raises ConfigurationError: naming what is wrong.
         """
         super().__init__(
-            name, done, ready, resource_manager=resource_manager, job_resources=job_resources, window=window, **options
+            name,
+            template,
+            environ=environ,
+            done=done,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            ready=ready,
+            grace=grace,
+            resource_manager=resource_manager,
+            job_resources=job_resources,
+            window=window,
+            **options,
         )
         self.manager = manager
         self.pids = pids
-        self.grace = seconds(grace) or 0.0
-        self.stdout = stdout
-        self.stderr = None if isinstance(stderr, _Interleave) else stderr
-        self.interleaved = stderr is STDOUT
-        self.stdin = stdin
-        self.template = Template(template, f"The script of task {name!r}")
-        self.environ = {
-            variable: Template(text, f"Environment variable {variable} of task {name!r}")
-            for variable, text in (environ or {}).items()
-        }
-        for variable in self.environ:
-            if not _VARIABLE.fullmatch(variable):
-                raise ConfigurationError(f"Task {name!r}: {variable!r} is no name of an environment variable.")
         self._restoring: asyncio.Task[None] | None = None
         live = LiveRuns(pids, partial(self.end, how="dropped"))
         self.link("live", live, is_status=True, inhibits_start=True, inhibits_output=True)
         self.link("pids", live, is_status=True)
-        self._link_streams()
-
-    def _link_streams(self) -> None:
-        if self.stdin is not None:
-            self.link("stdin", self.stdin, is_input=True)
-        if self.stdout is not None:
-            self.link("stdout", self.stdout, is_output=True)
-        if self.stderr is not None:
-            self.link("stderr", self.stderr, is_output=True)
 
     @property
     @override
@@ -128,14 +101,30 @@ class ProcessTask(SiteTask[HostFiles]):
     def resources(self) -> frozenset[object]:
         return super().resources | {self.manager}
 
+    @property
+    @override
+    def is_here(self) -> bool:
+        return self.manager().is_here
+
+    def _folder(self, run: RunName) -> str:
+        return f"{self.manager().basedir}/{run_path(run)}"
+
+    @override
+    def staged_name(self, run: RunName, link: str) -> str:
+        return f"{self._folder(run)}/out/{link}"
+
+    @override
+    def staged_path(self, run: RunName, link: str) -> str:
+        return self.staged_name(run, link)
+
     @override
     async def make(self, run: RunName) -> HostFiles:
-        folder = f"{self.manager().basedir}/{run_path(run)}"
-        variables = self._variables(run, folder)
+        variables = self.variables(run, {"argv0": f"{self._folder(run)}/script"})
         script = await self.template.render(variables)
         if not script.startswith("#!"):
             script = f"#!/bin/sh\n{script}"
-        exports = [f"export {name}={shlex.quote(await text.render(variables))}" for name, text in self.environ.items()]
+        environ = await self.environment(variables)
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
         limits = (
             f"{'-' if self.timeout is None else f'{self.timeout:g}'} {self.grace:g} "
             f"{'/dev/null' if self.stdin is None else 'stdin'} {int(self.interleaved)}\n"
@@ -146,57 +135,13 @@ class ProcessTask(SiteTask[HostFiles]):
             "script": HostFile(script.encode(), executable=True),
             "cwd": None,
         }
-        staged = self._staged()
+        staged = self.files(outputs=True)
         if staged:
             files["out"] = None
             files.update({f"out/{name}": None for name, repo in staged.items() if repo.holds_folders})
         if self.stdin is not None:
             files["stdin"] = HostFile(await self.stdin.open(run.job, "rb"))
         return files
-
-    def _variables(self, run: RunName, folder: str) -> Variables:
-        asked = {name: partial(link.repo.info, run.job) for name, link in self.links.items()}
-        staged = {name: f"{folder}/out/{name}" for name in self._staged()}
-        own = {"job": run.job, "task": self.name, "argv0": f"{folder}/script"}
-        return {"attempt": str(run.attempt), **asked, **staged, **own}
-
-    def _staged(self) -> Mapping[str, PathRepository]:
-        """Give the outputs that the script writes to a private place, from which they are published after success."""
-        if not self.manager().is_here:
-            return {}
-        streams = {"stdout", "stderr"}
-        return {
-            name: link.repo
-            for name, link in self.links.items()
-            if link.is_output and isinstance(link.repo, PathRepository) and name not in streams
-        }
-
-    @override
-    def stored_output(self, stream: Literal["stdout", "stderr"]) -> BlobRepository | None:
-        return self.stdout if stream == "stdout" or self.interleaved else self.stderr
-
-    @override
-    async def collect(self, sighting: Sighting, record: RunRecord) -> None:
-        if record.succeeded:
-            for name, repo in self._staged().items():
-                await repo.publish(sighting.run.job, f"{self.manager().basedir}/{run_path(sighting.run)}/out/{name}")
-        if self.stdout is not None:
-            await self._store(sighting.run, "stdout", self.stdout)
-        if self.stderr is not None:
-            await self._store(sighting.run, "stderr", self.stderr)
-
-    async def _store(self, run: RunName, stream: Literal["stdout", "stderr"], repo: BlobRepository) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                source = await stack.enter_async_context(await self.site.open_output(run, stream))
-            except MissingJobError:
-                # The run ended before it began, or its folder is gone. An earlier controller may have stored it.
-                if await repo.contains(run.job):
-                    return
-                source = None
-            sink = await stack.enter_async_context(await repo.open(run.job, "wb"))
-            if source is not None:
-                await copy(source, sink)
 
     @override
     async def appeared(self, sighting: Sighting) -> None:

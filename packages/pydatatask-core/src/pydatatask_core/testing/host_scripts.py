@@ -11,7 +11,7 @@ from typing_extensions import override
 from ..errors import TemplateError
 from ..repository.memory import InProcessBlobRepository
 from ..runs.host import ProcessManager
-from ..task.process import STDOUT
+from ..task.script import STDOUT
 from .host_suite import HostSuite
 from .host_verbs import Pattern
 
