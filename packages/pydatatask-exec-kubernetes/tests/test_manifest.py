@@ -83,6 +83,12 @@ def test_what_a_pod_requests_is_the_sum_or_the_largest_before() -> None:
         ("{{ size }}", Resources.parse(3, "8Mi")),
         ("{{ info.cpu }}", None),
         ("{{ job | length }}", None),
+        ("{{ info.cpu | int }}", None),
+        ("{{ 4 if job == 'large' else 1 }}", None),
+        ("{{ 4 if size == '3' else 1 }}", Resources.parse(4, "8Mi")),
+        ("{% if job.startswith('large') %}4{% else %}1{% endif %}", None),
+        ("{% set wanted = job %}{{ {'large': 4}.get(wanted, 1) }}", None),
+        ("{{ {'large': 4}[job] }}", None),
     ],
 )
 def test_requests_that_are_the_same_for_all_jobs_are_known_before(cpu: str, found: Resources | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 from pydatatask_core.clock import now
+from pydatatask_core.errors import ConfigurationError, TemplateError
 from pydatatask_core.pipeline.desk import Told, ask
 from pydatatask_core.pipeline.lock import Holder
 from pydatatask_core.pipeline.pipeline import Pipeline
@@ -68,11 +69,9 @@ async def standing_by_stores(task: Task, job: str) -> Standing | None:
     """
     if not isinstance(task, RunTask):
         return None
-    manager = task.resource_manager
-    never = None if manager is None else manager.can_never_fit(task.cost(job))
-    if manager is not None and never is not None:
-        problem = f"it can never start: it needs {task.cost(job)}, and the whole quota is {manager.quota}"
-        return Standing(kind="set aside", error=f"{problem}. Raise the quota, or lower the job's resources.")
+    never = await _why_never(task, job)
+    if never is not None:
+        return Standing(kind="set aside", error=never)
     if not isinstance(task, FunctionTask) or task.attempts is None or not await task.attempts.contains(job):
         return None
     following = NextAttempt.after(await task.attempts.info(job))
@@ -85,3 +84,18 @@ async def standing_by_stores(task: Task, job: str) -> Standing | None:
         error=following.error,
         due=following.due.isoformat(timespec="milliseconds"),
     )
+
+
+async def _why_never(task: RunTask, job: str) -> str | None:
+    """Give why a job can never start for what it needs of the quota, if that is so."""
+    manager = task.resource_manager
+    if manager is None:
+        return None
+    try:
+        cost = task.cost(job) or await task.ask_cost(job)
+    except (ConfigurationError, TemplateError) as error:
+        return str(error)
+    if manager.can_never_fit(cost) is None:
+        return None
+    problem = f"it can never start: it needs {cost}, and the whole quota is {manager.quota}"
+    return f"{problem}. Raise the quota, or lower the job's resources."

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
 from pydatatask_core.clock import now
-from pydatatask_core.errors import ConfigurationError
-from pydatatask_core.pipeline.quota import Request, ResourceManager, Resources
+from pydatatask_core.pipeline.quota import ResourceManager, Resources
 from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.lifecycle import SiteTask
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.task.policy import Retries, Seconds, seconds
 from pydatatask_core.task.record import RunRecord
-from pydatatask_core.task.run import Again, Dropped, Ended, Left
 from pydatatask_core.task.template import Template, Variables
 from typing_extensions import Unpack, override
 
@@ -103,7 +100,6 @@ class KubeTask(SiteTask[Manifest]):
         """When a pod was first seen stuck, by its id and the loop's time."""
         self._over: set[str] = set()
         """The pods whose timeout was handled."""
-        self._same: Resources | None = None
         self.link("live", LiveKubeRepository(self), is_status=True, inhibits_start=True, inhibits_output=True)
         if logs is not None:
             self.link("logs", logs, is_status=True)
@@ -150,60 +146,21 @@ class KubeTask(SiteTask[Manifest]):
         return type(self).handle_timeout is not KubeTask.handle_timeout
 
     @override
-    def cost(self, job: str) -> Resources:
-        """Give what the job's pod requests: by the pod if it exists, else by the manifest where that is the same for
-        all jobs. Where it is not, nothing, and :meth:`run` asks the quota when the manifest was rendered.
+    def cost(self, job: str) -> Resources | None:
+        """Give what the job's pod requests: by the pod if it exists, else by the manifest if that is the same for all
+        jobs.
         """
-        live = self._requested(job)
-        if live is not None:
-            return live
-        return self._common_cost() or Resources()
-
-    def _requested(self, job: str) -> Resources | None:
         last = None if self._observation is None else self._observation.latest(self.name, job)
-        return None if last is None else self.site.requests(last.run)
+        live = None if last is None else self.site.requests(last.run)
+        return self._requests_of_any_job if live is None else live
 
-    def _common_cost(self) -> Resources | None:
-        if self._same is None:
-            self._same = requests_of_any_job(self.template, self.variables("job"), frozenset(self.env))
-        return self._same
+    @cached_property
+    def _requests_of_any_job(self) -> Resources | None:
+        return requests_of_any_job(self.template, self.variables("job"), frozenset(self.env))
 
     @override
-    async def run(self, job: str) -> Ended | Again | Dropped | Left:
-        async with self._room(job):
-            return await super().run(job)
-
-    @asynccontextmanager
-    async def _room(self, job: str) -> AsyncIterator[None]:
-        """Hold what the job's pod requests of the quota, if that could not be known before."""
-        manager = self.resource_manager
-        if manager is None or self._requested(job) is not None or self._common_cost() is not None:
-            yield
-            return
-        cost = requests_of(await self._render(job))
-        never = manager.can_never_fit(cost)
-        if never is not None:
-            raise ConfigurationError(
-                f"Job {job} of task {self.name} can never start: it needs {cost}, and the {never} of the whole quota "
-                f"is less ({manager.quota}). Raise the quota, or lower what the pod requests."
-            )
-        loop = asyncio.get_running_loop()
-        granted: asyncio.Future[None] = loop.create_future()
-        request = Request(cost, self.priority_of(job), self.window, lambda _: granted.set_result(None))
-        lacking = manager.request(request, loop.time())
-        try:
-            if lacking is not None:
-                await granted
-        except BaseException:
-            if granted.done():
-                manager.release(request, loop.time())
-            else:
-                manager.withdraw(request)
-            raise
-        try:
-            yield
-        finally:
-            manager.release(request, loop.time())
+    async def ask_cost(self, job: str) -> Resources:
+        return self.cost(job) or requests_of(await self._render(job))
 
     @override
     async def attend(self, sighting: Sighting) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from attrs import frozen
 
+from ..errors import PydatataskError
 from ..repository.expression import leaves
 from ..task.base import success_filter
 from ..task.run import RunTask
@@ -24,7 +25,8 @@ class Planned:
     task: str
     job: str
     held_back_by: str | None
-    """What it would wait for: ``cpu``, ``mem``, ``launches``, ``max_concurrent``. None if it would start at once."""
+    """What it would wait for: ``cpu``, ``mem``, ``launches``, ``max_concurrent``, or why that
+    cannot be told. None if it would start at once."""
     because: tuple[str, ...]
     """The links whose repositories hold the job, as they must for it to start."""
     unlocks: tuple[str, ...]
@@ -45,29 +47,34 @@ async def plan(pipeline: Pipeline) -> Plan:
     controller = Controller(list(pipeline.tasks.values()), priority=pipeline.priority)
     await controller.look()
     used: dict[ResourceManager, Resources] = {}
-    planned = tuple(one for lane in controller.lanes for one in _of_lane(controller, lane, used))
+    planned = tuple([one for lane in controller.lanes async for one in _of_lane(controller, lane, used)])
     return Plan(planned, {feed.location: feed.error for feed in controller.feeds if feed.error is not None})
 
 
-def _of_lane(controller: Controller, lane: Lane, used: dict[ResourceManager, Resources]) -> Iterator[Planned]:
+async def _of_lane(
+    controller: Controller, lane: Lane, used: dict[ResourceManager, Resources]
+) -> AsyncIterator[Planned]:
     task = lane.task
     because = tuple(name for name, link in task.links.items() if link.required_for_start)
     if task.disabled:
         return
     started = 0
     for job in lane.ready_jobs():
-        held = _held_back_by(task, job, started, used)
+        held = await _held_back_by(task, job, started, used)
         started += held is None
         yield Planned(task.name, job, held, because, _unlocked(controller, task, job))
 
 
-def _held_back_by(task: RunTask, job: str, started: int, used: dict[ResourceManager, Resources]) -> str | None:
+async def _held_back_by(task: RunTask, job: str, started: int, used: dict[ResourceManager, Resources]) -> str | None:
     if task.max_concurrent is not None and started >= task.max_concurrent:
         return "max_concurrent"
     manager = task.resource_manager
     if manager is None:
         return None
-    cost = task.cost(job)
+    try:
+        cost = task.cost(job) or await task.ask_cost(job)
+    except PydatataskError as error:
+        return f"its resources, which cannot be told: {error}"
     launches = 1 if cost.launches is None else cost.launches
     wanted = used.get(manager, manager.used) + Resources(cost.cpu, cost.mem, launches)
     lacking = wanted.exceeding(manager.quota)

@@ -17,6 +17,9 @@ from .quota import Request, ResourceManager, Resources
 
 __all__ = ["QuotaLane"]
 
+ASKED = 16
+"""How many jobs are asked at a time what they need, where that is not known before."""
+
 
 class QuotaLane(Lane):
     """Takes jobs from its queue as far as the quota reaches.
@@ -34,6 +37,9 @@ class QuotaLane(Lane):
         self._timer: asyncio.TimerHandle | None = None
         self._due: set[str] = set()
         """Jobs that were granted what they need, and start at the loop's next turn."""
+        self._asked: dict[str, Resources] = {}
+        """What jobs need that had to be asked for it, until they have run."""
+        self._asking = asyncio.Semaphore(ASKED)
 
     @property
     @override
@@ -48,6 +54,7 @@ class QuotaLane(Lane):
             self._manager.withdraw(request)
         self._wanted.clear()
         self._blocked.clear()
+        self._asked.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -62,7 +69,7 @@ class QuotaLane(Lane):
 
     @override
     def adopt(self, job: str) -> None:
-        request = self._requests[job] = self._request(job)
+        request = self._requests[job] = self._request(job, self._cost(job) or Resources())
         self._manager.reserve(request)
         super().adopt(job)
 
@@ -85,21 +92,42 @@ class QuotaLane(Lane):
             if job not in self.running and self._may_start(job):
                 self.running[job] = elapsed()
                 return job
+            self._asked.pop(job, None)
         if not blocked:
             self._blocked.pop(cost, None)
         return None
 
     def _reserve(self, job: str) -> bool:
-        """Reserve what a job needs that was just taken, or put it where it waits."""
+        """Reserve what a job needs that was just taken, or put it where it waits. True if it may go on."""
         try:
-            request = self._request(job)
+            cost = self._cost(job)
+            # Its worker asks where it is not known.
+            return cost is None or self._draw(job, self._request(job, cost))
         except Exception as error:  # noqa: BLE001  # a user's function; one job's trouble must not stop the others
             self.running.pop(job, None)
             self._fail_launch(job, error)
             return False
+
+    async def _ask(self, job: str) -> bool:
+        """Find out what a job needs, and reserve it, or put the job where it waits. True if it may go on."""
+        try:
+            async with self._asking:
+                cost = self._asked[job] = await self.task.ask_cost(job)
+            request = self._request(job, cost)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._leave(job)
+            self._fail_launch(job, error)
+            return False
+        if self.held:
+            self._leave(job)
+            return False
+        self._due.add(job)
+        return self._draw(job, request)
+
+    def _draw(self, job: str, request: Request) -> bool:
         never = self._manager.can_never_fit(request.cost)
         if never is not None:
-            self.running.pop(job, None)
+            self._leave(job)
             self._refuse(job, never, request.cost)
             return False
         if request.cost not in self._wanted:
@@ -112,6 +140,7 @@ class QuotaLane(Lane):
             if self._emit is not None:
                 self._emit(Waiting(self.task.name, job, lacking))
         self.running.pop(job, None)
+        self._due.discard(job)
         if self.only is not None:
             self.only.add(job)
         if request.cost not in self._blocked:
@@ -137,6 +166,8 @@ class QuotaLane(Lane):
 
     @override
     async def _run(self, job: str) -> None:
+        if job not in self._requests and not await self._ask(job):
+            return
         if job in self._due:
             self._due.discard(job)
             if not self.is_ready(job):
@@ -150,12 +181,18 @@ class QuotaLane(Lane):
     @override
     def _leave(self, job: str) -> None:
         super()._leave(job)
+        self._asked.pop(job, None)
+        self._due.discard(job)
         request = self._requests.pop(job, None)
         if request is not None:
             self._manager.release(request, _time())
 
-    def _request(self, job: str) -> Request:
-        return Request(self.task.cost(job), self._queue.priority(job), self.task.window, self._granted)
+    def _cost(self, job: str) -> Resources | None:
+        asked = self._asked.get(job)
+        return self.task.cost(job) if asked is None else asked
+
+    def _request(self, job: str, cost: Resources) -> Request:
+        return Request(cost, self._queue.priority(job), self.task.window, self._granted)
 
     def _refuse(self, job: str, amount: str, cost: Resources) -> None:
         error = ConfigurationError(

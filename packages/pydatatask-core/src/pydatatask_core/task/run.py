@@ -150,9 +150,16 @@ class RunTask(Task):
         """Whether runs write to repositories from other processes, so that nobody announces it here."""
         return False
 
-    def cost(self, job: str) -> Resources:
-        """Give what a run on a job needs of the quota."""
+    def cost(self, job: str) -> Resources | None:
+        """Give what a run on a job needs of the quota; None if that is only known to :meth:`ask_cost`."""
         return self.job_resources
+
+    async def ask_cost(self, job: str) -> Resources:
+        """Find out what a run on a job needs of the quota.
+
+        :raises PydatataskError: if that cannot be told.
+        """
+        return self.cost(job) or Resources()
 
     def priority_of(self, job: str) -> int:
         """Give a job's priority."""

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from jinja2 import Environment, StrictUndefined, TemplateError as JinjaError, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import (
+    Environment,
+    StrictUndefined,
+    TemplateError as JinjaError,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+    nodes,
+)
 
 from ..errors import ConfigurationError, MissingJobError, TemplateError
 
@@ -20,6 +28,11 @@ Variables = Mapping[str, str | Callable[[], Awaitable[Any]]]
 """What a template may name: text, or something to ask for if it does."""
 
 _SUFFIXES = frozenset({".j2", ".jinja", ".jinja2", ".sh", ".bash", ".py", ".yaml", ".yml", ".json"})
+
+
+_PLAIN = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const)
+_QUOTING = frozenset({"shquote", "to_json", "to_yaml", "tojson", "string", "trim", "upper", "lower"})
+"""Filters that give different texts for different values."""
 
 
 class _Dumper(Protocol):
@@ -59,6 +72,7 @@ class Template:
             self._template = _ENVIRONMENT.from_string(text)
         except TemplateSyntaxError as error:
             raise ConfigurationError(f"{what}, line {error.lineno}, is no Jinja2 template: {error.message}") from error
+        self._tree = tree
         self.names = frozenset(meta.find_undeclared_variables(tree))
         """The variables that it names."""
 
@@ -78,11 +92,23 @@ class Template:
         except (JinjaError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise TemplateError(f"{self.what} cannot be rendered: {type(error).__name__}: {error}") from error
 
+    def only_puts_in(self, names: Collection[str]) -> bool:
+        """Tell whether what the variables hold is put into the text as it is, and decides nothing."""
+        return _only_puts_in(self._tree, names)
+
     async def _ask(self, name: str, value: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await value()
         except MissingJobError as error:
             raise TemplateError(f"{self.what} names {name!r}, and nothing is there for this job: {error}") from error
+
+
+def _only_puts_in(node: nodes.Node, names: Collection[str]) -> bool:
+    if isinstance(node, _PLAIN) or (isinstance(node, nodes.Filter) and node.name in _QUOTING):
+        return all(_only_puts_in(child, names) for child in node.iter_child_nodes())
+    return not any(found.name in names for found in node.find_all(nodes.Name)) and not (
+        isinstance(node, nodes.Name) and node.name in names
+    )
 
 
 def _read(source: str | os.PathLike[str], what: str) -> str:
