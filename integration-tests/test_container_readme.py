@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +61,13 @@ def test_the_commands_look_into_a_live_container_and_end_it(tmp_path: Path, engi
             wait_until(lambda: "begun\n" in (tmp_path / "output.log").read_text(), "it is followed", following)
             looked = run(program, "exec", "count", "short", "--", "sh", "-c", "echo $BOOK; exit 5", cwd=tmp_path)
             assert (looked.code, looked.out) == (5, "short\n")
+            lines = "".join(f"line {number}\n" for number in range(20_000))
+            read = run(program, "exec", "count", "short", "--", "cat", cwd=tmp_path, text=lines)
+            assert (read.code, read.out, read.err) == (0, lines, "")
+            (tmp_path / "lines").write_text(lines)
+            with (tmp_path / "lines").open() as file:
+                words = [sys.executable, str(program), "exec", "count", "short", "--", "cat"]
+                assert subprocess.check_output(words, stdin=file, cwd=tmp_path, text=True, timeout=DEADLINE) == lines
             assert run(program, "kill", "count", "short", cwd=tmp_path).code == 0
             assert following.wait(DEADLINE) == 0
         assert controller.wait(DEADLINE) == 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from containers import BUSYBOX, App, engine_of
+from containers import BUSYBOX, DEADLINE, App, engine_of
 from pydatatask_core import InProcessBlobRepository, InProcessMetadataRepository, Pipeline, Resources
 from pydatatask_core.errors import MissingJobError
 from pydatatask_core.runs.interactive import Execution, TerminalSize
@@ -86,6 +87,16 @@ async def test_a_program_reads_what_is_written_to_it(app: App, manager: DockerMa
         await execution.write(b"abc")
         await execution.write(b"\0\xff\n")
         assert (await collected(execution))["stdout"] == b"abc\0\xff\n"
+        assert execution.exit_status == 0
+
+
+async def test_a_program_is_told_the_end_of_its_input(app: App, manager: DockerManager) -> None:
+    written = os.urandom(300_000)
+    async with live(app, manager, "sleep 60"), await manager.exec(RUN, ["cat"]) as execution:
+        await execution.write(written)
+        assert await execution.end_input()
+        async with asyncio.timeout(DEADLINE):
+            assert (await collected(execution))["stdout"] == written
         assert execution.exit_status == 0
 
 

@@ -55,6 +55,18 @@ class ContainerExecution(Execution):
             raise unreachable(self._what, error) from error
 
     @override
+    async def end_input(self) -> bool:
+        # The SDK has no word for it, and closes both ways at once.
+        connection = self._stream._resp.connection if self._stream._resp is not None else None
+        transport = connection.transport if connection is not None else None
+        if transport is None or transport.is_closing():
+            raise unreachable(self._what, ConnectionError("the connection is lost"))
+        if not transport.can_write_eof():
+            return False
+        transport.write_eof()
+        return True
+
+    @override
     async def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
         try:
             while (message := await self._stream.read_out()) is not None:

@@ -147,15 +147,20 @@ class Cluster:
             raise unreachable(call, self.server, error) from error
 
     @asynccontextmanager
-    async def websocket(self, call: Call, query: Query) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Open a channel to a program in a pod. Fails as :meth:`call` does."""
+    async def websocket(
+        self, call: Call, query: Query, protocols: Sequence[str]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a channel to a program in a pod, by the first of the protocols that the server knows.
+
+        Fails as :meth:`call` does.
+        """
         session, config = await self._connected()
         try:
             socket = await session.ws_connect(
                 f"{config.host}{call.path}",
                 params=list(query),
                 headers=await self._headers(config),
-                protocols=["v4.channel.k8s.io"],
+                protocols=protocols,
                 heartbeat=30.0,
                 proxy=self._proxy,
                 server_hostname=config.tls_server_name,

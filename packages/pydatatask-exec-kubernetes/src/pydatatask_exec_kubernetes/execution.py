@@ -1,4 +1,4 @@
-"""A program in a live pod, over the fourth version of the cluster's channel protocol."""
+"""A program in a live pod, over the cluster's channel protocol."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from pydatatask_core.errors import PydatataskError, SiteUnavailableError
 from pydatatask_core.runs.interactive import Execution, TerminalSize
 from typing_extensions import override
 
-__all__ = ["PodExecution"]
+__all__ = ["PROTOCOLS", "PodExecution"]
 
 INPUT, OUTPUT, ERRORS, STATUS, RESIZE = range(5)
 """The channels: the first byte of each message."""
+
+CLOSE = 255
+"""In that place: the channel that follows ends. Version 5 has it (https://github.com/kubernetes/kubernetes/pull/119157)."""
+
+CLOSING = "v5.channel.k8s.io"
+PROTOCOLS = (CLOSING, "v4.channel.k8s.io")
+"""What servers are asked for, the first that they know. Kubernetes has version 5 from 1.30 on."""
 
 
 class PodExecution(Execution):
@@ -31,6 +38,13 @@ class PodExecution(Execution):
     @override
     async def write(self, data: bytes, /) -> None:
         await self._send(INPUT, data)
+
+    @override
+    async def end_input(self) -> bool:
+        if self._socket.protocol != CLOSING:
+            return False
+        await self._send(CLOSE, bytes([INPUT]))
+        return True
 
     @override
     async def resize(self, size: TerminalSize) -> None:
@@ -55,8 +69,8 @@ class PodExecution(Execution):
             if data and channel in {OUTPUT, ERRORS}:
                 yield ("stdout" if channel == OUTPUT else "stderr"), data
         failure = self._socket.exception()
-        if failure is not None:
-            raise SiteUnavailableError(f"Cannot {self._what}: the connection is lost ({failure}).") from failure
+        reason = failure or "the server hung up and did not say how the program ended"
+        raise SiteUnavailableError(f"Cannot {self._what}: the connection is lost ({reason}).") from failure
 
     @property
     @override

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from ._client import Cluster, Config, Pod
 from ._errors import Call
-from .execution import PodExecution
+from .execution import PROTOCOLS, PodExecution
 from .logs import LogReader
 from .manifest import Manifest, complete, requests_of
 from .naming import APP, ATTEMPT, END, JOB, TASK, WHY, labels, pod_name, selector
@@ -305,7 +305,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         ]
         call = Call("get", self.namespace, name, "exec")
         async with AsyncExitStack() as stack:
-            socket = await stack.enter_async_context(self.cluster.websocket(call, query))
+            socket = await stack.enter_async_context(self.cluster.websocket(call, query, PROTOCOLS))
             execution = PodExecution(socket, stack.pop_all(), str(call))
         if terminal is not None:
             await execution.resize(terminal)

@@ -30,6 +30,16 @@ class Execution(ABC):
         """
 
     @abstractmethod
+    async def end_input(self) -> bool:
+        """Tell the program that no more input comes. Its output goes on.
+
+        With a terminal that is the terminal's matter: write its end-of-file character, Ctrl-D as a rule.
+
+        :returns: whether the site could tell it.
+        :raises SiteUnavailableError: if the connection to it is lost.
+        """
+
+    @abstractmethod
     def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
         """Give what the program writes, until it has ended. With a terminal all of it is ``stdout``.
 
