@@ -19,8 +19,9 @@ from .workspace import contracts, integration, style, tools_tests, types, unit_t
 def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./tools/test",
-        description="Check format, lint, types and import contracts; test each member alone and isolated; run the "
-        "integration tests; run the quick tests once more against the built wheels. Stops at the first fault.",
+        description="Check format, lint, types and import contracts; test the wheel of each member alone, "
+        "with nothing installed but what it declares; run the integration tests; install all wheels as a user would. "
+        "Stops at the first fault.",
     )
     parser.add_argument("--uv", type=Path, required=True, help=argparse.SUPPRESS)
     how = parser.add_mutually_exclusive_group()
@@ -50,8 +51,7 @@ def all_steps(uv: Path, chosen: Sequence[Member], marks: str, folder: Path) -> l
         tools_tests(),
         *(alone(uv, member, marks) for member in chosen),
         *integration(marks),
-        # What is slow tests what code does, which is the same code in a wheel.
-        *Wheels(uv, chosen, folder, f"{marks} and not slow" if marks else "").steps(),
+        *Wheels(uv, chosen, folder, marks).steps(),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The members as a user gets them: built, installed by the resolver, and tested where no source can be imported."""
+"""The members as a user gets them: built, installed by the resolver, and imported where no source can be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Wheels"]
 
 
 class Wheels:
-    """The steps share one folder: ``dist``, an index of it, an environment, and a copy of the tests."""
+    """The steps share one folder: ``dist``, an index of it, an environment, and a copy of the last member's tests."""
 
     def __init__(self, uv: Path, members: Sequence[Member], folder: Path, marks: str) -> None:
         self._uv = uv
@@ -30,7 +30,7 @@ class Wheels:
         return [
             Step("build source distributions and wheels", self.build),
             Step("install the wheels as a user would", self.install),
-            Step("the tests against the installed wheels", self.test),
+            Step("what was installed imports, whole, and by the names of the meta-package", self.test),
         ]
 
     def build(self) -> None:
@@ -61,21 +61,24 @@ class Wheels:
         run(self._uv, "pip", "check", "--quiet", "--python", self._python)
 
     def test(self) -> None:
-        """Run the tests from a copy of them, after making sure that the wheels are what is imported."""
+        """Import every module, after making sure that the wheels are what is imported, and test the last member.
+
+        It is the one that hands all others on; their own tests were run against their wheels before.
+        """
         self._copy_tests()
         modules = [member.module for member in self._members]
-        where = Path(__file__).with_name("installed.py")
-        run(self._python, "-I", where, self._python.parents[1], *modules, cwd=self._suite)
-        for member in self._members:
-            run_tests(self._python, "-m", self._marks, f"packages/{member.folder.name}/tests", cwd=self._suite)
-        if (self._suite / "integration-tests").exists():
-            run_tests(self._python, "-m", self._marks, "integration-tests", cwd=self._suite, may_be_empty=True)
+        here = Path(__file__).parent
+        run(self._python, "-I", here / "installed.py", self._python.parents[1], *modules, cwd=self._suite)
+        for module in modules:
+            run(self._python, "-I", here / "import_all.py", module, cwd=self._suite)
+        tests = self._members[-1].tests.relative_to(ROOT)
+        run_tests(self._python, "-m", self._marks, tests, cwd=self._suite)
 
     def _copy_tests(self) -> None:
-        for folder in (ROOT, *(member.folder for member in self._members)):
+        for folder in (ROOT, self._members[-1].folder):
             copy = self._suite / folder.relative_to(ROOT)
             copy.mkdir(parents=True, exist_ok=True)
-            for name in ("tests", "examples", "integration-tests"):
+            for name in ("tests", "examples"):
                 if (folder / name).is_dir():
                     shutil.copytree(folder / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             # Pytest is configured in the one, and the examples of the other are tested.
