@@ -74,6 +74,8 @@ class HostSuite(ABC):
     """A watch tells of what another controller starts after it was entered, and not only of what was there then."""
     rounds: ClassVar[int] = 20
     """Races for one claim."""
+    at_a_time: ClassVar[int] = 10
+    """Races that go on at the same time."""
     megabytes: ClassVar[int] = 32
     """The size of what is called large."""
 
