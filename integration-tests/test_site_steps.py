@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,14 @@ from pathlib import Path
 import docker  # type: ignore[import-untyped]  # it has no type information
 import pytest
 from docker_engine import LABEL, engine_of_a_fresh_app
-from programs import pipeline_file
+from programs import pipeline_file, wait_until
 from pydatatask_core.testing import ExecutionSiteTests
+from ssh_server import (  # type: ignore[import-not-found]  # with the tests of the member; see conftest
+    PASSWORD,
+    USER,
+    SSHServer,
+    ssh_server,
+)
 from typing_extensions import override
 
 
@@ -29,6 +36,48 @@ class TestThisMachine(ExecutionSiteTests):
         base = folder / "base" / "steps"
         runs = [str(path) for path in base.rglob("*") if path.name not in {".new", ".old"}]
         return [*runs, *(str(path) for path in folder.glob("pids/[!.]*"))]
+
+
+class TestSSHHost(ExecutionSiteTests):
+    """A sample: each of its controllers takes seconds to connect."""
+
+    stride = 7
+    host: SSHServer
+
+    @pytest.fixture(autouse=True)
+    def _host(self) -> Iterator[None]:
+        with ssh_server() as server:
+            type(self).host = server
+            yield
+
+    @override
+    def program(self) -> Path:
+        return pipeline_file("steps_ssh")
+
+    @override
+    def environment(self, folder: Path) -> Mapping[str, str]:
+        known_hosts = folder.parent / "known_hosts"
+        known_hosts.write_bytes(self.host.known_hosts())
+        login = {"username": USER, "password": PASSWORD, "client_keys": None, "known_hosts": str(known_hosts)}
+        where = {"host": self.host.address, "port": self.host.port, "base": base_of(folder), "login": login}
+        return {"TEST_SSH": json.dumps(where)}
+
+    @override
+    def begun(self, folder: Path) -> Sequence[str]:
+        said: str = self.host.sh(f"cat {base_of(folder)}.begun")
+        return said.splitlines()
+
+    @override
+    def left_over(self, folder: Path) -> Sequence[str]:
+        find = f"cd {base_of(folder)}/steps && find . -mindepth 1 ! -path ./.new ! -path ./.old"
+        # What a watcher has on the host goes when it learns that its connection has ended.
+        wait_until(lambda: not self.host.sh(f"{find} -path './.stamp.*'"), "the watchers have gone")
+        return [*self.host.sh(find).splitlines(), *(str(path) for path in folder.glob("pids/[!.]*"))]
+
+
+@pytest.mark.campaign
+class TestSSHHostAtEveryStep(TestSSHHost):
+    stride = 1
 
 
 class TestDockerEngine(ExecutionSiteTests):
@@ -61,6 +110,10 @@ class TestDockerEngine(ExecutionSiteTests):
     def left_over(self, folder: Path) -> Sequence[str]:
         filters = {"label": f"{LABEL}={app_of(folder)}"}
         return [container.name for container in self.client.containers.list(all=True, filters=filters)]
+
+
+def base_of(folder: Path) -> str:
+    return f"/tmp/{app_of(folder)}"
 
 
 def app_of(folder: Path) -> str:

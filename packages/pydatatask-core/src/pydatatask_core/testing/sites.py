@@ -20,6 +20,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -37,6 +38,9 @@ LONGEST = 120.0
 
 class ExecutionSiteTests(ABC):
     """A run survives the death of its controller, before and after each step."""
+
+    stride: ClassVar[int] = 1
+    """A controller dies at every step that is a multiple of it. One that is odd finds steps before and after."""
 
     @abstractmethod
     def program(self) -> Path:
@@ -60,12 +64,12 @@ class ExecutionSiteTests(ABC):
         "failures", [pytest.param(0, marks=pytest.mark.campaign, id="succeeds"), pytest.param(1, id="fails-once")]
     )
     def test_killed_at_every_step_and_started_again_each_attempt_runs_once(self, tmp_path: Path, failures: int) -> None:
-        step = 1
+        step = self.stride
         while self._dies_at(tmp_path / str(step), step, failures):
             code, said = self._run(tmp_path / str(step), 0, failures)
             assert code == 0, f"after step {step}: {said}"
             self._audit(tmp_path / str(step), f"step {step}", failures)
-            step += 1
+            step += self.stride
         self._audit(tmp_path / str(step), "no step", failures)
         assert step > FEWEST
 
