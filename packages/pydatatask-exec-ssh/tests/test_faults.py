@@ -97,6 +97,36 @@ async def test_the_server_is_killed_while_jobs_run(victim: SSHServer, fragile: S
     assert len(records) == len(jobs)
 
 
+async def test_credentials_that_become_wrong_while_jobs_run_are_told_and_nothing_is_lost(
+    victim: SSHServer, base: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pydatatask_exec_ssh.line.LONGEST", 1.0)
+    log = f"{base}.log"
+    keys = {"client_keys": [victim.key]}
+    script = f"echo {{{{ job }}}} >> {log}\nwhile [ ! -e {log}.go ]; do sleep 0.05; done\necho done {{{{ job }}}}"
+    async with SSHLinuxManager("app", lambda: victim.connect(**keys), base, keepalive=0.5) as manager:
+        task, outputs, _ = task_of(manager, script)
+        await task.live_jobs()
+        try:
+            runs = [asyncio.ensure_future(task.run(job)) for job in ("one", "two")]
+
+            async def begun() -> bool:
+                return len((await asyncio.to_thread(victim.sh, f"[ ! -e {log} ] || cat {log}")).split()) == 2
+
+            await until(begun, "both began")
+            keys["client_keys"] = [asyncssh.generate_private_key("ssh-ed25519")]
+            await asyncio.to_thread(victim.kill)
+            await until(lambda: "refuses the login" in caplog.text, "the refusal was told")
+            await asyncio.to_thread(victim.sh, f"touch {log}.go")
+            keys["client_keys"] = [victim.key]
+            ended = await asyncio.wait_for(asyncio.gather(*runs), DEADLINE)
+        finally:
+            await task.released()
+    assert all(isinstance(end, Ended) and end.record.succeeded for end in ended)
+    assert outputs == {"one": b"done one\n", "two": b"done two\n"}
+    assert sorted(victim.sh(f"cat {log}").split()) == ["one", "two"]
+
+
 @pytest.mark.parametrize("round_", range(3))
 async def test_the_server_is_killed_while_an_output_is_on_its_way(
     victim: SSHServer, fragile: SSHLinuxManager, round_: int

@@ -16,6 +16,7 @@ __all__ = [
     "MissingJobError",
     "PydatataskError",
     "SessionClosedError",
+    "SiteCredentialsError",
     "SiteFullError",
     "SiteUnavailableError",
     "StoreCredentialsError",
@@ -82,6 +83,10 @@ class StoreFullError(StoreUnavailableError):
 
 class SiteUnavailableError(PydatataskError):
     """An execution site cannot be asked now. Nothing is known about its runs."""
+
+
+class SiteCredentialsError(SiteUnavailableError):
+    """The site refuses the credentials that it was given, or cannot prove that it is the one they are for."""
 
 
 class SiteFullError(SiteUnavailableError):

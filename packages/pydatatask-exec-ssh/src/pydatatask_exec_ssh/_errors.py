@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncssh
-from pydatatask_core.errors import SiteFullError, SiteUnavailableError
+from pydatatask_core.errors import SiteCredentialsError, SiteFullError, SiteUnavailableError
 
 __all__ = ["cut", "explain", "explained"]
 
@@ -15,7 +15,11 @@ _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
 
 def explain(doing: str, host: str, error: Exception) -> SiteUnavailableError:
     """Say what was being done, where, why it failed, and what to do about it."""
-    kind = SiteFullError if isinstance(error, _FULL) else SiteUnavailableError
+    kind = SiteUnavailableError
+    if isinstance(error, _FULL):
+        kind = SiteFullError
+    elif isinstance(error, asyncssh.HostKeyNotVerifiable) or _is_refusal(error):
+        kind = SiteCredentialsError
     return kind(f"Cannot {doing} on {host}: {_reason(error)}")
 
 
@@ -33,13 +37,19 @@ def explained(doing: str, host: str) -> Iterator[None]:
         raise explain(doing, host, error) from error
 
 
+def _is_refusal(error: Exception) -> bool:
+    # OpenSSH hangs up on whoever offers more keys than it takes, with a code that says nothing.
+    too_many = isinstance(error, asyncssh.ProtocolError) and "authentication failures" in error.reason
+    return too_many or isinstance(error, asyncssh.PermissionDenied)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return (
             f"its host key is not the one that is known ({error.reason}). If it is the right one, put it into "
             f"known_hosts; otherwise somebody may stand between."
         )
-    if isinstance(error, asyncssh.PermissionDenied):
+    if isinstance(error, asyncssh.DisconnectError) and _is_refusal(error):
         return f"the server refuses the login ({error.reason}). Check the user's name, key or password."
     if isinstance(error, asyncssh.ChannelOpenError):
         return (

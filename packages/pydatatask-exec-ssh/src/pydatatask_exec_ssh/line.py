@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.errors import SiteCredentialsError, SiteUnavailableError
 
 from ._errors import explained
 from .host import Host
@@ -40,6 +40,7 @@ class Line:
     async def host(self) -> Host:
         """Give the live host, connecting if need be.
 
+        :raises SiteCredentialsError: if it refuses us. It is asked again after the longest interval.
         :raises SiteUnavailableError: if it is out of reach. Before the next attempt is due this is told at once.
         :raises ConfigurationError: if it is not as it should be.
         """
@@ -48,7 +49,9 @@ class Line:
         if self._attempt is None or self._attempt.done():
             now = asyncio.get_running_loop().time()
             if now < self._not_before:
-                raise SiteUnavailableError(
+                refused = isinstance(self._failure, SiteCredentialsError)
+                kind = SiteCredentialsError if refused else SiteUnavailableError
+                raise kind(
                     f"{self.name} is out of reach, and tried again in {self._not_before - now:.1f} s. "
                     f"{self._failure or 'The connection was lost.'}"
                 )
@@ -89,6 +92,9 @@ class Line:
                     self._host = await self._enter(self._source)
         except SiteUnavailableError as error:
             self._failure = error
+            if isinstance(error, SiteCredentialsError):
+                # It does not pass by itself, and some servers lock out whoever knocks often.
+                self._not_before = self._began + LONGEST
             raise
         except Exception:
             # Something else than the host is to blame, and may be right the next time.

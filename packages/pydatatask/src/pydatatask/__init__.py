@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         RunTask as RunTask,
         Session as Session,
         SessionClosedError as SessionClosedError,
+        SiteCredentialsError as SiteCredentialsError,
         SiteFullError as SiteFullError,
         SiteTask as SiteTask,
         SiteUnavailableError as SiteUnavailableError,

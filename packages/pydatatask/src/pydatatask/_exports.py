@@ -80,6 +80,7 @@ HOME = {
     "STDOUT": "pydatatask_core",
     "Session": "pydatatask_core",
     "SessionClosedError": "pydatatask_core",
+    "SiteCredentialsError": "pydatatask_core",
     "SiteFullError": "pydatatask_core",
     "SiteTask": "pydatatask_core",
     "SiteUnavailableError": "pydatatask_core",

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from ..errors import SiteUnavailableError
+from ..errors import SiteCredentialsError, SiteUnavailableError
 from ..task.base import Task
 from .events import Event, StoreBack, StoreUnreachable
 from .lane import Lane
@@ -44,12 +44,22 @@ class Adoption:
         :param leaving: runs elsewhere are not waited for.
         :param thaw: lets a task of that name start jobs.
         :returns: what goes on in the background, to be cancelled.
+        :raises SiteCredentialsError: if a site refuses us, which is a mistake to be told; several of them in a group.
         """
         lanes = list(lanes)
         for lane in lanes:
             lane.task.leaving = leaving
         await asyncio.gather(*(self._look(lane, FIRST) for lane in lanes))
+        self._raise_refusals()
         return [asyncio.ensure_future(self._insist(lane, thaw)) for lane in lanes if lane.task.name in self._unseen]
+
+    def _raise_refusals(self) -> None:
+        # Tasks of one site share the error.
+        refusals = {error for error in self._unseen.values() if isinstance(error, SiteCredentialsError)}
+        if len(refusals) == 1:
+            raise refusals.pop()
+        if refusals:
+            raise ExceptionGroup(f"{len(refusals)} sites refuse us", sorted(refusals, key=str))
 
     async def _look(self, lane: Lane, at_most: float | None) -> None:
         task = lane.task

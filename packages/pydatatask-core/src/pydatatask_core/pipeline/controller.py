@@ -183,6 +183,7 @@ class Controller:
         A cancellation cancels what runs in this process; it leaves no records, and starts again next time.
 
         :param launch_once: start only what is ready at the first look.
+        :raises SiteCredentialsError: if a site refuses us when its runs are looked for. No job was started then.
         :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
         """
         self._launch_once = launch_once

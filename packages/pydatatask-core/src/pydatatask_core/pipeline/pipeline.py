@@ -251,6 +251,7 @@ class Pipeline:
         :param leave: start runs on other sites, and do not wait for their ends.
         :raises LockHeldError: if another controller drives this pipeline.
         :raises TimeoutError: after that time. What ran in this process was cancelled.
+        :raises SiteCredentialsError: if a site refuses us when its runs are looked for. No job was started then.
         :raises StoreUnavailableError: if a store stays unreachable and nothing else is left to do.
         """
         controller = self.make_controller(observers, fail_fast=fail_fast, leave=leave)

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from ..errors import SiteUnavailableError, StoreUnavailableError
+from ..errors import SiteCredentialsError, SiteUnavailableError, StoreCredentialsError, StoreUnavailableError
 from ..job import check_job
 from ..repository.changes import Added, ChangeSource, KeyEvent, Removed
 from ..repository.protocols import Repository
@@ -156,5 +156,7 @@ def _as_store() -> Iterator[None]:
     """A site that cannot be asked is, for those who ask for live jobs, a store that cannot."""
     try:
         yield
+    except SiteCredentialsError as error:
+        raise StoreCredentialsError(str(error)) from error
     except SiteUnavailableError as error:
         raise StoreUnavailableError(str(error)) from error
