@@ -8,7 +8,7 @@ import string
 import pytest
 from hypothesis import example, given, strategies as st
 from pydatatask_core.errors import JobIdError, PydatataskError
-from pydatatask_core.job import check_job, is_valid_job_id, is_valid_name
+from pydatatask_core.job import are_valid_job_ids, check_job, is_valid_job_id, is_valid_name
 from pydatatask_core.repository.memory import InProcessMetadataRepository
 
 ENDS = set(string.ascii_letters + string.digits)
@@ -35,6 +35,15 @@ near_ids = st.text(st.sampled_from("aZ09._-/ \n\u00e9\u0663\u212a\uff21\0"), max
 def test_a_job_id_is_what_the_design_says(text: str) -> None:
     assert is_valid_job_id(text) == legal(text, "._-")
     assert InProcessMetadataRepository.is_valid_job_id(text) == legal(text, "._-")
+
+
+@given(st.lists(near_ids | st.from_regex(r"[aZ0._-]{1,3}", fullmatch=True), max_size=5))
+@example(["a\nb"])
+@example(["a", "b\n", "c"])
+@example(["a", ""])
+@example([])
+def test_many_are_asked_for_as_one_by_one(texts: list[str]) -> None:
+    assert are_valid_job_ids(texts) == all(legal(text, "._-") for text in texts)
 
 
 @given(near_ids | st.text())

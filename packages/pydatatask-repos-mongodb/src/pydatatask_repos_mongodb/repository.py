@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -229,17 +229,15 @@ class MongoMetadataRepository(CreatingRepository):
             await watch.close()
 
 
-def _keys(documents: Iterable[Mapping[str, Any]]) -> list[str]:
-    found = (document["_id"] for document in documents)
-    return [key if isinstance(key, str) else f"<{key!r}>" for key in found]
+def _keys(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [key if isinstance(key := document["_id"], str) else f"<{key!r}>" for document in documents]
 
 
-def _valid(keys: ValidKeys, documents: Iterable[D]) -> Iterator[tuple[str, D]]:
+def _valid(keys: ValidKeys, documents: Sequence[D]) -> Iterator[tuple[str, D]]:
     """Give the documents of valid jobs, each with its job."""
-    documents = list(documents)
-    for key, document in zip(_keys(documents), documents, strict=True):
-        for job in keys.valid((key,)):
-            yield job, document
+    by_key = dict(zip(_keys(documents), documents, strict=True))
+    for job in keys.valid(by_key):
+        yield job, by_key[job]
 
 
 _watched: WeakKeyDictionary[Channel, bool] = WeakKeyDictionary()

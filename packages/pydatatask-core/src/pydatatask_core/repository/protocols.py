@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
-from ..job import check_job, is_valid_job_id
+from ..job import are_valid_job_ids, check_job, is_valid_job_id
 from ..streams import BlobReader, BlobWriter, TextReader, TextWriter
 from .changes import ChangeSource, Channel, KeyEvent, channel_of
 from .expression import KeyExpression, Leaf
@@ -361,8 +361,10 @@ class ValidKeys:
         self._skipped = 0
         self._example = ""
 
-    def valid(self, keys: Iterable[str]) -> list[str]:
+    def valid(self, keys: Collection[str]) -> list[str]:
         """Give the keys that are job ids."""
+        if are_valid_job_ids(keys):
+            return list(keys)
         valid: list[str] = []
         for key in keys:
             if is_valid_job_id(key):
