@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,24 @@ class Registry:
         wait_for(self.domain)
 
 
+def htpasswd(folder: Path) -> dict[str, str]:
+    """Give a registry's settings that have it let in one user, whose password is put into a folder."""
+    (folder / "htpasswd").write_text(HTPASSWD)
+    return {
+        "REGISTRY_AUTH": "htpasswd",
+        "REGISTRY_AUTH_HTPASSWD_REALM": "test",
+        "REGISTRY_AUTH_HTPASSWD_PATH": "/auth/htpasswd",
+    }
+
+
 @contextmanager
-def running(*, deletes: bool = True, auth: Path | None = None) -> Iterator[Registry]:
-    """Run a registry on a port of the loopback interface that stays the same over a restart."""
+def running(
+    *, deletes: bool = True, auth: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Registry]:
+    """Run a registry on a port of the loopback interface that stays the same over a restart.
+
+    ``settings`` are environment variables; ``auth`` is a folder that the registry finds at ``/auth``.
+    """
     from docker.errors import DockerException  # type: ignore[import-untyped]  # it has no type information
     from testcontainers.core.container import DockerContainer
 
@@ -56,13 +71,12 @@ def running(*, deletes: bool = True, auth: Path | None = None) -> Iterator[Regis
         ports["5000/tcp"] = ("127.0.0.1", port)
         container.with_env("REGISTRY_STORAGE_DELETE_ENABLED", str(deletes).lower())
         if auth is not None:
-            (auth / "htpasswd").write_text(HTPASSWD)
             container.with_volume_mapping(str(auth), "/auth", "ro")
-            container.with_env("REGISTRY_AUTH", "htpasswd")
-            container.with_env("REGISTRY_AUTH_HTPASSWD_REALM", "test")
-            container.with_env("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd")
+        for variable, value in (settings or {}).items():
+            container.with_env(variable, value)
         container.start()
-    except DockerException as error:
+    # A pull that nobody answers ends by the client's own timeout, as an error of its HTTP library.
+    except (DockerException, OSError) as error:
         service_missing(f"No registry could be started from the image {image} with Docker: {error}")
     try:
         wait_for(f"127.0.0.1:{port}")

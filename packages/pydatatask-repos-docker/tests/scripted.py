@@ -45,7 +45,13 @@ class Script:
     link: Callable[[str], str] = lambda rest: f'<{rest}>; rel="next"'
     """How the next page is told."""
     headers: list[str] = field(factory=list)
-    """Authorization headers, in order."""
+    """Authorization headers, in order, those that the token service was shown among them."""
+    sends_to: str = ""
+    """A server that whoever asks for a manifest is sent on to."""
+    realm: str = ""
+    """The token service, if it is not this server's own."""
+    token_answer: Callable[[], web.Response] | None = None
+    """What the token service says instead of giving a token."""
 
     @property
     def domain(self) -> str:
@@ -91,7 +97,11 @@ async def scripted(**script: object) -> AsyncIterator[Script]:
 
 
 def _token(state: Script, request: web.Request) -> web.Response:
-    if request.headers.get("Authorization", "") not in ("", basic(TOKEN_USER, TOKEN_PASSWORD)):
+    given = request.headers.get("Authorization", "")
+    state.headers.append(given)
+    if state.token_answer is not None:
+        return state.token_answer()
+    if given not in ("", basic(TOKEN_USER, TOKEN_PASSWORD)):
         return web.Response(status=401)
     state.scopes.append(request.query.get("scope", ""))
     token = f"token{len(state.tokens)}"
@@ -110,6 +120,8 @@ def _serve(state: Script, request: web.Request, body: bytes) -> web.Response:
         return web.Response(status=status, text=json.dumps({"errors": [{"code": code}]}))
     if request.path == "/v2/":
         return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+    if state.sends_to and "/manifests/" in request.path:
+        return web.Response(status=307, headers={"Location": state.sends_to + request.path_qs})
     if request.path.endswith("/tags/list"):
         return _list(state, request)
     return _manifest(state, request, body)
@@ -119,7 +131,8 @@ def _challenge(state: Script, request: web.Request) -> str:
     if state.wants == "basic":
         return 'Basic realm="test"'
     scope = scope_of(request)
-    return f'Bearer realm="{state.url}/token",service="test"' + (f',scope="{scope}"' if scope else "")
+    realm = state.realm or f"{state.url}/token"
+    return f'Bearer realm="{realm}",service="test"' + (f',scope="{scope}"' if scope else "")
 
 
 def scope_of(request: web.Request) -> str:

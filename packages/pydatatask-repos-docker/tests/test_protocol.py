@@ -24,7 +24,7 @@ from pydatatask_core.errors import (
 from pydatatask_core.repository.changes import ChangeSource
 from pydatatask_core.session import Session
 from pydatatask_repos_docker import DockerRepository, RegistryClient
-from registry import PASSWORD, USER, BackDoor, Registry, running
+from registry import PASSWORD, USER, BackDoor, Registry, htpasswd, running
 from scripted import TOKEN_PASSWORD, TOKEN_USER, Script, basic, scripted
 
 Verb = Callable[[DockerRepository], Coroutine[Any, Any, object]]
@@ -371,7 +371,8 @@ async def test_names_are_given_with_and_without_domain() -> None:
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with running(auth=tmp_path_factory.mktemp("auth")) as registry:
+    folder = tmp_path_factory.mktemp("auth")
+    with running(auth=folder, settings=htpasswd(folder)) as registry:
         yield registry
 
 

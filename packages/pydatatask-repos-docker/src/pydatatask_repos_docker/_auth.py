@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 from yarl import URL
 
-__all__ = ["Challenge", "Credentials", "Tokens", "challenges", "token_url"]
+__all__ = ["Challenge", "Credentials", "Tokens", "challenges", "says_invalid", "token_url"]
 
 _PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
 _SPARE = 10.0
@@ -60,6 +60,11 @@ def challenges(headers: Sequence[str]) -> list[Challenge]:
                 )
             )
     return found
+
+
+def says_invalid(headers: Sequence[str]) -> bool:
+    """Tell whether ``WWW-Authenticate`` headers call the token itself wrong, and not what it allows."""
+    return any(("error", "invalid_token") in _PARAMETER.findall(header) for header in headers)
 
 
 @define

@@ -21,8 +21,20 @@ from pydatatask_core.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
+from yarl import URL
 
-__all__ = ["ANONYMOUS", "FORBIDDEN", "NO_REGISTRY", "Answer", "CannotDeleteError", "refusal", "translated"]
+__all__ = [
+    "ANONYMOUS",
+    "ELSEWHERE",
+    "FORBIDDEN",
+    "NO_REGISTRY",
+    "NO_TOKEN",
+    "UNTRUSTED",
+    "Answer",
+    "CannotDeleteError",
+    "refusal",
+    "translated",
+]
 
 
 class CannotDeleteError(StorePermissionError, ConfigurationError):
@@ -37,6 +49,8 @@ class Answer:
     headers: dict[str, str]
     """By name, in lower case."""
     body: bytes
+    origin: URL
+    """Who gave it, which is another server where the registry sent us on."""
     authenticate: tuple[str, ...] = ()
     """The ``WWW-Authenticate`` headers."""
     next_page: str = ""
@@ -93,6 +107,21 @@ ANONYMOUS: _Kind = (
     StoreCredentialsError,
     "the registry wants to know who is asking",
     "Make the client with a user name and a password or token.",
+)
+ELSEWHERE: _Kind = (
+    StorePermissionError,
+    "the registry sent us to another server, which wants to know who is asking",
+    "No credentials were sent there. Look into the registry's settings.",
+)
+NO_TOKEN: _Kind = (
+    StoreUnavailableError,
+    "the registry's token service failed",
+    "Try again; if it stays, look into its log.",
+)
+UNTRUSTED: _Kind = (
+    StoreUnavailableError,
+    "the registry does not accept what its token service gave",
+    "Try again; if it stays, see that the registry trusts the service, and that their clocks agree.",
 )
 NO_REGISTRY: _Kind = (
     StoreUnavailableError,

@@ -12,8 +12,18 @@ from attrs import frozen
 from pydatatask_core.errors import ConfigurationError, SessionClosedError
 from yarl import URL
 
-from ._auth import Challenge, Credentials, Tokens, challenges, token_url
-from ._errors import ANONYMOUS, FORBIDDEN, NO_REGISTRY, Answer, refusal, translated
+from ._auth import Challenge, Credentials, Tokens, challenges, says_invalid, token_url
+from ._errors import (
+    ANONYMOUS,
+    ELSEWHERE,
+    FORBIDDEN,
+    NO_REGISTRY,
+    NO_TOKEN,
+    UNTRUSTED,
+    Answer,
+    refusal,
+    translated,
+)
 
 __all__ = ["RegistryClient", "Request"]
 
@@ -134,6 +144,8 @@ class RegistryClient:
             if answer.status != 401:
                 self._challenges[request.right] = challenge
                 return answer
+            if challenge.scheme == "bearer" and says_invalid(answer.authenticate):
+                raise refusal(request.doing, request.where, answer, UNTRUSTED)
             if credentials is None:
                 raise refusal(request.doing, request.where, answer, ANONYMOUS)
             if challenge.scheme == "bearer":
@@ -155,7 +167,10 @@ class RegistryClient:
                 if answer.status == 200:
                     token = self._tokens.keep(challenge, credentials, answer.body)
             if token is None:
-                raise refusal(request.doing, request.where, answer)
+                kind = None if answer.status in (401, 403, 429) else NO_TOKEN
+                if answer.status == 401 and credentials is None:
+                    kind = ANONYMOUS
+                raise refusal(request.doing, request.where, answer, kind)
         return f"Bearer {token}"
 
     async def _send(self, request: Request, authorization: str | None) -> Answer:
@@ -166,7 +181,11 @@ class RegistryClient:
             headers = dict(request.headers)
             if authorization is not None and url.origin() == base.origin():
                 headers["Authorization"] = authorization
-            return await self._fetch(request.method, url, headers, request.body)
+            answer = await self._fetch(request.method, url, headers, request.body)
+        if answer.status == 401 and answer.origin != base.origin():
+            # Who asks there is not the registry, and must not learn who we are.
+            raise refusal(request.doing, request.where, answer, ELSEWHERE)
+        return answer
 
     async def _fetch(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer:
         if self._http is None:
@@ -177,6 +196,7 @@ class RegistryClient:
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=await response.read(),
+                origin=response.url.origin(),
                 authenticate=tuple(response.headers.getall("WWW-Authenticate", [])),
                 next_page=str(following),
             )

@@ -1,0 +1,139 @@
+"""Who is shown the credentials: the registry and the token service that it names, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from pydatatask_core.errors import (
+    PydatataskError,
+    StoreCredentialsError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
+from pydatatask_repos_docker import DockerRepository, RegistryClient
+from pydatatask_repos_docker.client import Request
+from scripted import TOKEN_PASSWORD, TOKEN_USER, Script, basic, scripted
+
+
+@pytest.fixture
+async def script() -> AsyncIterator[Script]:
+    async with scripted(tags={"job": "sha256:1"}) as script:
+        yield script
+
+
+@pytest.fixture
+async def robot() -> AsyncIterator[RegistryClient]:
+    async with RegistryClient(TOKEN_USER, TOKEN_PASSWORD, tls=False) as client:
+        yield client
+
+
+def repository(client: RegistryClient, script: Script) -> DockerRepository:
+    return DockerRepository(lambda: client, script.domain, "team/app")
+
+
+def shown(script: Script) -> set[str]:
+    """Give the kinds of credentials that a server was shown."""
+    return {header.partition(" ")[0] for header in script.headers}
+
+
+async def test_the_token_service_that_the_registry_names_is_shown_the_password_wherever_it_is(
+    robot: RegistryClient, script: Script
+) -> None:
+    async with scripted(wants="bearer") as service:
+        script.wants, script.accepted = "bearer", service.accepted
+        script.realm = f"{service.url}/token"
+        assert await repository(robot, script).contains("job")
+        assert basic(TOKEN_USER, TOKEN_PASSWORD) in service.headers
+        assert shown(script) == {"", "Bearer"}
+
+
+@pytest.mark.parametrize("registry_wants", ["basic", "bearer"])
+@pytest.mark.parametrize("wants", ["basic", "bearer"])
+async def test_a_server_that_the_registry_sends_us_on_to_is_not_told_who_we_are(
+    robot: RegistryClient, script: Script, registry_wants: str, wants: str
+) -> None:
+    async with scripted(tags={"job": "sha256:1"}, wants=wants) as stranger:
+        script.wants, script.sends_to = registry_wants, stranger.url
+        with pytest.raises(StorePermissionError, match="sent us to another server"):
+            await repository(robot, script).contains("job")
+        assert stranger.asked
+        assert shown(stranger) == {""}
+        assert stranger.tokens == []
+
+
+async def test_a_server_that_the_registry_sends_us_on_to_may_answer(robot: RegistryClient, script: Script) -> None:
+    async with scripted(tags={"job": "sha256:2"}) as stranger:
+        script.wants, script.sends_to = "basic", stranger.url
+        assert await repository(robot, script).contains("job")
+        assert shown(stranger) == {""}
+
+
+@pytest.mark.parametrize("registry_wants", ["basic", "bearer"])
+@pytest.mark.parametrize("wants", ["", "basic", "bearer"])
+async def test_a_server_that_takes_uploads_for_the_registry_is_not_told_who_we_are(
+    robot: RegistryClient, script: Script, registry_wants: str, wants: str
+) -> None:
+    async with scripted(wants=wants) as stranger:
+        script.wants = registry_wants
+        upload = Request(
+            script.domain, "team/app", "test", "PUT", f"{stranger.url}/v2/team/app/manifests/x", body=b"{}"
+        )
+        if wants:
+            with pytest.raises(StorePermissionError, match="sent us to another server"):
+                await robot.ask(upload)
+        else:
+            assert (await robot.ask(upload)).status == 201
+        assert shown(stranger) == {""}
+        assert stranger.tokens == []
+
+
+async def test_where_a_token_service_sends_us_on_to_is_not_told_who_we_are(
+    robot: RegistryClient, script: Script
+) -> None:
+    async with scripted() as stranger:
+        stranger.accepted = script.accepted
+        script.wants = "bearer"
+        script.token_answer = lambda: web.Response(status=307, headers={"Location": f"{stranger.url}/token"})
+        # What the token is wanted for is lost on the way, so it is not good for anything.
+        with pytest.raises(StorePermissionError):
+            await repository(robot, script).contains("job")
+        assert shown(stranger) == {""}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (401, StoreCredentialsError, "refuses the credentials"),
+        (403, StorePermissionError, "does not permit"),
+        (404, StoreUnavailableError, "token service failed"),
+        (405, StoreUnavailableError, "token service failed"),
+        (429, StoreUnavailableError, "too many requests"),
+        (500, StoreUnavailableError, "token service failed"),
+    ],
+)
+async def test_a_token_service_that_gives_no_token_is_told_apart_from_the_registry(
+    robot: RegistryClient, script: Script, status: int, kind: type[PydatataskError], text: str
+) -> None:
+    script.wants, script.token_answer = "bearer", lambda: web.Response(status=status)
+    with pytest.raises(PydatataskError, match=text) as caught:
+        await repository(robot, script).contains("job")
+    assert type(caught.value) is kind
+    assert TOKEN_PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '{"token": 5}', "no JSON"])
+async def test_an_answer_without_a_token_cannot_be_understood_and_is_not_shown(
+    robot: RegistryClient, script: Script, body: str
+) -> None:
+    script.wants, script.token_answer = "bearer", lambda: web.Response(text=body)
+    with pytest.raises(StoreUnavailableError, match="cannot be understood"):
+        await repository(robot, script).contains("job")
+
+
+async def test_a_token_service_that_lets_in_nobody_without_a_name_wants_credentials(script: Script) -> None:
+    script.wants, script.token_answer = "bearer", lambda: web.Response(status=401)
+    async with RegistryClient(tls=False) as nobody:
+        with pytest.raises(StoreCredentialsError, match="who is asking"):
+            await repository(nobody, script).contains("job")
