@@ -12,9 +12,14 @@ import pytest
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "pydatatask-exec-ssh" / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "packages" / "pydatatask-exec-kubernetes" / "tests"))
 
 from bucket_server import BucketServer, serving
 from cluster import fresh_namespace
+from k3s import (  # type: ignore[import-not-found]  # with the tests of the member, as above
+    Cluster,
+    cluster_of_session,
+)
 from programs import EXAMPLE, environment
 
 
@@ -62,8 +67,15 @@ def books() -> dict[str, str]:
     return {file.stem: file.read_text() for file in sorted(EXAMPLE.glob("books/*.txt"))}
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real cluster, which KUBECONFIG names from now on."""
+    with cluster_of_session(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
 @pytest.fixture
-def namespace() -> Iterator[str]:
+def namespace(cluster: Cluster) -> Iterator[str]:
     """The name of a namespace of its own on a real cluster."""
-    with fresh_namespace() as name:
+    with fresh_namespace(cluster) as name:
         yield name

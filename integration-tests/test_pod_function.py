@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,27 +11,20 @@ from pathlib import Path
 import pytest
 import yaml
 from bucket_server import BucketServer, serving
+from k3s import Cluster  # type: ignore[import-not-found]  # with the tests of the member; see conftest
 from programs import DEADLINE, HERE, environment
-from pydatatask_core.testing.services import service_missing, service_setting
+from pydatatask_core.testing.services import service_setting
 
 ROOT = HERE.parent
 EXAMPLE = ROOT / "packages" / "pydatatask" / "examples" / "pod_words"
-IMAGE = "pydatatask-test/words:latest"
-LOADER = ROOT.parent / "shared" / "services" / "kubernetes" / "load"
-"""Where continuous integration has its cluster's loader."""
+IMAGE = "pydatatask-test/words:test"
 BUILD = 420.0
 """Seconds that building and loading the image may take."""
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> str:
     """Build the example's image with the wheels of this checkout, and give it to the cluster."""
-    service_setting("KUBECONFIG", "a cluster's client configuration")
-    load = os.environ.get("PYDATATASK_TEST_LOAD_IMAGE") or (str(LOADER) if LOADER.is_file() else None)
-    if load is None:
-        service_missing(
-            "PYDATATASK_TEST_LOAD_IMAGE is not set. Set it to a program that loads an image into the cluster."
-        )
     context = tmp_path_factory.mktemp("image")
     shutil.copytree(EXAMPLE, context, dirs_exist_ok=True)
     wheels = context / "wheels"
@@ -44,7 +36,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     base = service_setting("PYDATATASK_TEST_PYTHON_IMAGE", "an image with Python 3.11 and pip")
     options = ("--build-arg", f"BASE_IMAGE={base}", "--build-arg", "PIP_OPTIONS=--no-index --break-system-packages")
     do("docker", "build", "--quiet", *options, "--tag", IMAGE, str(context))
-    do(load, IMAGE)
+    cluster.load(IMAGE)
     return IMAGE
 
 

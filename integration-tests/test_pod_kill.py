@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import kubectl
+from k3s import Cluster  # type: ignore[import-not-found]  # with the tests of the member; see conftest
 from programs import DEADLINE, environment, pipeline_file, run, started, wait_until
 
 PODS = pipeline_file("pods")
@@ -29,7 +30,7 @@ PODS = pipeline_file("pods")
     ],
 )
 def test_killed_at_random_instants_and_started_again(
-    tmp_path: Path, namespace: str, seed: int, kills: int, jobs: int, longest: int
+    tmp_path: Path, cluster: Cluster, namespace: str, seed: int, kills: int, jobs: int, longest: int
 ) -> None:
     chance = random.Random(seed)
     names = [f"job-{number}" for number in range(jobs)]
@@ -38,7 +39,7 @@ def test_killed_at_random_instants_and_started_again(
         (tmp_path / "inputs" / f"{name}.yaml").write_text(yaml.safe_dump({"seconds": chance.randint(0, longest)}))
     settings = {"NAMESPACE": namespace}
 
-    with pods_seen(namespace) as seen:
+    with pods_seen(cluster, namespace) as seen:
         for _ in range(kills):
             with started(PODS, "run", cwd=tmp_path, env=settings) as controller:
                 # It takes about two seconds until the first pod is made.
@@ -53,19 +54,21 @@ def test_killed_at_random_instants_and_started_again(
         assert (tmp_path / "logs" / f"{name}.txt").read_text() == f"begin {name}\nend {name}\n"
         record = yaml.safe_load((tmp_path / "done" / f"{name}.yaml").read_text())
         assert (record["result"], record["return_code"], record["attempt"]) == ("success", 0, 1)
-    assert json.loads(kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"] == []
+    assert json.loads(kubectl(cluster, "-n", namespace, "get", "pods", "-o", "json"))["items"] == []
     again = run(PODS, "run", cwd=tmp_path, env=settings)
     assert again.code == 0
     assert {job: len(pods) for job, pods in seen.items()} == dict.fromkeys(names, 1)
 
 
 @contextmanager
-def pods_seen(namespace: str) -> Iterator[Mapping[str, set[str]]]:
+def pods_seen(cluster: Cluster, namespace: str) -> Iterator[Mapping[str, set[str]]]:
     """Collect the ids of the pods that the cluster tells of, by job, as long as the block runs."""
     seen: dict[str, set[str]] = defaultdict(set)
     columns = "ID:.metadata.uid,JOB:.metadata.labels.pydatatask/job"
-    words = ["kubectl", "-n", namespace, "get", "pods", "--watch", "--no-headers", "-o", f"custom-columns={columns}"]
-    process = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    words = ["-n", namespace, "get", "pods", "--watch", "--no-headers", "-o", f"custom-columns={columns}"]
+    process = subprocess.Popen(
+        [*cluster.kubectl, *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert process.stdout is not None
 
     def read() -> None:

@@ -13,6 +13,7 @@ spec:
   containers:
   - name: main
     image: {{ image }}
+    imagePullPolicy: IfNotPresent
     command: [sh, -c, "echo begin {{ job }}; sleep {{ inputs.seconds }}; echo end {{ job }}"]
     resources: {requests: {cpu: {{ inputs.cpu | default("1m") }}, memory: 8Mi}}
 """

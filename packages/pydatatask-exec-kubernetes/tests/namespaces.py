@@ -1,4 +1,4 @@
-"""The back door: a namespace of its own on the cluster of KUBECONFIG, by kubectl, which is no part of the product."""
+"""The back door: a namespace of its own on a real cluster, by kubectl, which is no part of the product."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from attrs import frozen
-from pydatatask_core.testing.services import service_missing, service_setting
+from k3s import Cluster
 
 BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
 DEADLINE = 60.0
@@ -22,10 +21,11 @@ DEADLINE = 60.0
 @frozen
 class Namespace:
     name: str
+    cluster: Cluster
 
     async def kubectl(self, *words: str, document: Mapping[str, Any] | None = None) -> str:
         process = await asyncio.create_subprocess_exec(
-            "kubectl",
+            *self.cluster.kubectl,
             "-n",
             self.name,
             *words,
@@ -53,13 +53,14 @@ class Namespace:
 
 
 @asynccontextmanager
-async def fresh_namespace() -> AsyncIterator[Namespace]:
-    service_setting("KUBECONFIG", "a cluster's client configuration")
-    if shutil.which("kubectl") is None:
-        service_missing("kubectl is not installed. Tests look at the cluster with it.")
-    namespace = Namespace(f"pydatatask-test-{secrets.token_hex(4)}")
+async def fresh_namespace(cluster: Cluster) -> AsyncIterator[Namespace]:
+    namespace = Namespace(f"pydatatask-test-{secrets.token_hex(4)}", cluster)
     await namespace.kubectl("create", "namespace", namespace.name)
     try:
+        # Until it is there the cluster takes no pods.
+        async with asyncio.timeout(DEADLINE):
+            while not await namespace.kubectl("get", "serviceaccounts", "-o", "name"):
+                await asyncio.sleep(0.1)
         yield namespace
     finally:
         await namespace.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
@@ -76,6 +77,7 @@ spec:
   containers:
   - name: main
     image: {image}
+    imagePullPolicy: IfNotPresent
     command: ["sh", "-c", {json.dumps(command)}]
     resources:
       requests: {{cpu: 1m, memory: 8Mi}}

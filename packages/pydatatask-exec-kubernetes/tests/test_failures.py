@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from namespaces import DEADLINE, Namespace, manifest
 from pipelines import Bench
 from pydatatask_core import InProcessMetadataRepository, InProcessSyncTask, Pipeline
@@ -238,26 +242,31 @@ async def until(found: Any) -> None:
 
 
 async def account(namespace: Namespace, name: str) -> Any:
-    """Give a client configuration with the token of a service account."""
+    """Give a client configuration with a token of a service account."""
     from kubernetes_asyncio.client.configuration import Configuration
 
-    config: dict[str, Any] = json.loads(await namespace.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": name}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    await namespace.apply(secret)
     async with asyncio.timeout(DEADLINE):
         while True:
-            secrets = json.loads(await namespace.kubectl("get", "secrets", "-o", "json"))["items"]
-            tokens = [
-                one["data"]["token"]
-                for one in secrets
-                if one["metadata"].get("annotations", {}).get("kubernetes.io/service-account.name") == name
-                and "token" in one.get("data", {})
-            ]
-            if tokens:
+            made: dict[str, Any] = json.loads(await namespace.kubectl("get", "secret", name, "-o", "json"))
+            if "token" in made.get("data", {}):
                 break
             await asyncio.sleep(0.2)
-    import base64
+    config = Configuration()
+    config.host = await asyncio.to_thread(server_of, os.environ["KUBECONFIG"])
+    config.verify_ssl = False
+    config.api_key["BearerToken"] = f"Bearer {base64.b64decode(made['data']['token']).decode()}"
+    return config
 
-    made = Configuration()
-    made.host = config["clusters"][0]["cluster"]["server"]
-    made.verify_ssl = False
-    made.api_key["BearerToken"] = f"Bearer {base64.b64decode(tokens[0]).decode()}"
-    return made
+
+def server_of(kubeconfig: str) -> str:
+    told = yaml.safe_load(Path(kubeconfig).read_text())
+    contexts = {one["name"]: one["context"]["cluster"] for one in told["contexts"]}
+    servers = {one["name"]: one["cluster"]["server"] for one in told["clusters"]}
+    return str(servers[contexts[told["current-context"]]])
