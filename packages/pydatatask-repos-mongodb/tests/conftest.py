@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pymongo import AsyncMongoClient, MongoClient
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mongo import DRIVERS, Driver, RawCollection, collection, server_url
+from mongo_server import URL, own_server
 from pydatatask_repos_mongodb import MongoMetadataRepository
 from pydatatask_repos_mongodb.api import Collection
 
@@ -36,13 +38,18 @@ def may_block() -> Allowances:
 
 
 @pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    url = server_url()
-    yield url
-    with MongoClient[dict[str, Any]](url) as client:
-        for name in client.list_database_names():
-            if name.startswith(DATABASE):
-                client.drop_database(name)
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server that the environment names, or one of our own."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        if not os.environ.get(URL):
+            own = stack.enter_context(own_server(tmp_path_factory.mktemp("server")))
+            patch.setenv(URL, own.url)
+        url = server_url()
+        yield url
+        with MongoClient[dict[str, Any]](url) as client:
+            for name in client.list_database_names():
+                if name.startswith(DATABASE):
+                    client.drop_database(name)
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import quote_plus
 
+from mongo_server import URL
 from motor.motor_asyncio import AsyncIOMotorClient
-from pydatatask_core.testing.services import service_setting
 from pydatatask_repos_mongodb.api import Collection, Database
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
@@ -22,9 +23,8 @@ RawCollection = AsyncCollection[dict[str, Any]]
 
 
 def server_url() -> str:
-    return service_setting(
-        "PYDATATASK_TEST_MONGO_URL", "the URL of a MongoDB server on which databases may be made and dropped"
-    )
+    """Where the server is. The fixture ``url`` sees to it that there is one."""
+    return os.environ[URL]
 
 
 def server_address() -> tuple[str, int]:
