@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,12 @@ from pydatatask_core import (
     Resources,
     Session,
 )
+from pydatatask_core.clock import now
 from pydatatask_core.errors import StoreUnavailableError, TemplateError
 from pydatatask_core.pipeline.controller import Controller
 from pydatatask_core.pipeline.plan import plan
+from pydatatask_core.task.record import RunRecord
+from pydatatask_core.task.run import Again, Dropped, Ended, Left, RunTask
 from pydatatask_core.testing import simulate
 from typing_extensions import override
 
@@ -214,3 +217,60 @@ async def test_a_dry_run_asks_what_jobs_need() -> None:
         planned = {one.job: one.held_back_by for one in (await plan(pipeline)).jobs}
 
     assert planned == {"a": None, "b": "cpu", "c": "its resources, which cannot be told: no such variable"}
+
+
+class Elsewhere(RunTask):
+    """Runs that another process does: one is live from before, and all end as soon as somebody follows them."""
+
+    asked = True
+
+    @override
+    async def live_jobs(self) -> Collection[str]:
+        return ["old"]
+
+    @override
+    def cost(self, job: str) -> Resources | None:
+        return None if self.asked else Resources(cpu=1)
+
+    @override
+    async def ask_cost(self, job: str) -> Resources:
+        assert job != "old", "a live run need not ask"
+        return Resources(cpu=1)
+
+    @override
+    async def run(self, job: str) -> Ended | Again | Dropped | Left:
+        if self.leaving:
+            return Left()
+        record = RunRecord(result="success", start_time=now(), end_time=now())
+        await self.publish(job, record)
+        return Ended(record)
+
+
+def elsewhere(quota: ResourceManager) -> Elsewhere:
+    task = Elsewhere("elsewhere", InProcessMetadataRepository(), resource_manager=quota)
+    task.link("source", InProcessMetadataRepository({"old": {}, "new": {}, "next": {}}), is_input=True)
+    return task
+
+
+async def test_a_live_run_of_which_nothing_is_known_is_followed_all_the_same() -> None:
+    quota = ResourceManager(Resources(cpu=1))
+    task = elsewhere(quota)
+
+    async with asyncio.timeout(DEADLINE), Pipeline([task], Session()) as pipeline:
+        controller = await pipeline.run()
+
+    assert controller.problems() == []
+    assert isinstance(task.done, InProcessMetadataRepository)
+    assert sorted(task.done.data) == ["new", "next", "old"]
+    assert quota.used == Resources()
+
+
+async def test_who_leaves_runs_to_go_on_does_not_wait_for_room_among_them() -> None:
+    task = elsewhere(ResourceManager(Resources(cpu=1)))
+    task.asked = False
+
+    async with asyncio.timeout(DEADLINE), Pipeline([task], Session()) as pipeline:
+        controller = await pipeline.run(leave=True)
+
+    (progress,) = controller.progress()
+    assert (progress.launched, progress.succeeded, progress.could_not_start) == (1, 0, 0)
