@@ -281,6 +281,13 @@ class SiteTask(RunTask, Generic[Spec]):
         await self._let_go(observation, job)
         return Ended(record)
 
+    @override
+    async def publish_later(
+        self, job: str, operation: Callable[[], Awaitable[None]], error: StoreUnavailableError
+    ) -> None:
+        # The run is still at its site, where the next controller finds it.
+        await self.persist("store its record", job, operation)
+
     async def _let_go(self, observation: Observation, job: str) -> None:
         await self.persist("note that it ended", job, lambda: self.disappeared(job))
         await self.persist("release it", job, lambda: self.site.release(self.name, job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import TypedDict
@@ -207,14 +207,20 @@ class RunTask(Task):
             self.expect(job, record.succeeded)
         data = record.data()
         try:
-            await done.dump(job, data)
-        except StoreUnavailableError as error:
-            what = f"{self.name} ended job {job}, but its record cannot be stored"
-            await store_later(partial(done.dump, job, data), what, error)
+            try:
+                await done.dump(job, data)
+            except StoreUnavailableError as error:
+                await self.publish_later(job, partial(done.dump, job, data), error)
         except Exception:
             if self.expect is not None:
                 self.expect(job, None)
             raise
+
+    async def publish_later(
+        self, job: str, operation: Callable[[], Awaitable[None]], error: StoreUnavailableError
+    ) -> None:
+        """Publish a done record by an operation that failed with ``error``: here there is no other place for it."""
+        await store_later(operation, f"{self.name} ended job {job}, but its record cannot be stored", error)
 
     @override
     async def launch(self, job: str) -> None:
