@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cluster import kubectl
+from k3s import Cluster  # type: ignore[import-not-found]  # with the tests of the member; see conftest
 from programs import DEADLINE, pipeline_file, run, started, wait_until
 
 PODS = pipeline_file("pods")
@@ -39,3 +41,29 @@ def test_pods_are_explained_read_entered_and_killed(tmp_path: Path, namespace: s
         record = yaml.safe_load((tmp_path / "done" / f"{job}.yaml").read_text())
         assert (record["result"], record["cause"]) == ("cancelled", "cancelled")
     assert ask("logs", "sleep", "talks") == "begin talks\n"
+
+
+@pytest.mark.slow
+def test_why_and_status_name_the_quota_that_is_full(tmp_path: Path, cluster: Cluster, namespace: str) -> None:
+    kubectl(cluster, "-n", namespace, "create", "quota", "none", "--hard=count/pods=0")
+    wait_until(
+        lambda: '"hard"' in kubectl(cluster, "-n", namespace, "get", "quota", "none", "-o", "jsonpath={.status}"),
+        "the quota counts",
+    )
+    settings = {"NAMESPACE": namespace}
+    (tmp_path / "inputs").mkdir()
+    for job in ("one", "two"):
+        (tmp_path / "inputs" / f"{job}.yaml").write_text(yaml.safe_dump({"seconds": 0}))
+
+    def ask(*words: str) -> str:
+        ended = run(PODS, *words, cwd=tmp_path, env=settings)
+        return ended.out + ended.err
+
+    with started(PODS, "run", cwd=tmp_path, env=settings) as controller:
+        wait_until(lambda: "exceeded quota: none" in ask("why", "sleep", "one"), "why", controller)
+        assert "exceeded quota: none" in ask("why", "sleep", "two")
+        assert "exceeded quota: none" in ask("status")
+        kubectl(cluster, "-n", namespace, "delete", "quota", "none")
+        assert controller.wait(DEADLINE) == 0
+
+    assert (tmp_path / "done" / "two.yaml").exists()

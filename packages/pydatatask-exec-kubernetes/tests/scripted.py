@@ -16,6 +16,10 @@ from pydatatask_exec_kubernetes import PodManager
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+_KINDS = {"pods": "list", "log": "log"}
+"""Requests that read, by the last word of the path. Any other is a pod's name."""
+
+
 @define
 class Script:
     """What is asked, and the answers that are left to give to each kind of request."""
@@ -24,7 +28,7 @@ class Script:
     asked: list[tuple[str, dict[str, str]]] = field(factory=list)
 
     def on(self, kind: str, *answers: Answer) -> None:
-        """Answer the next requests of a kind (``list``, ``create``, ...) like this, the last one for ever."""
+        """Answer the next requests of a kind (``list``, ``create``, ``log``, ...) like this, the last one for ever."""
         self.answers.setdefault(kind, []).extend(answers)
 
     def of(self, kind: str) -> list[dict[str, str]]:
@@ -33,7 +37,7 @@ class Script:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         kind = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}.get(request.method)
-        kind = kind or ("watch" if "watch" in request.query else "list")
+        kind = kind or ("watch" if "watch" in request.query else _KINDS.get(request.path.rpartition("/")[2], "get"))
         self.asked.append((kind, dict(request.query)))
         left = self.answers[kind]
         return await (left.pop(0) if len(left) > 1 else left[0])(request)

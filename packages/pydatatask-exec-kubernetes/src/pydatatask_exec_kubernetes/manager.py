@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from attrs import frozen
-from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError
+from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError, SiteFullError
 from pydatatask_core.job import is_valid_name
 from pydatatask_core.pipeline.quota import Resources
 from pydatatask_core.runs.interactive import Execution, Interactive, TerminalSize
@@ -25,6 +25,7 @@ from .execution import PROTOCOLS, PodExecution
 from .logs import LogReader
 from .manifest import Manifest, complete, requests_of
 from .naming import APP, ATTEMPT, END, JOB, TASK, WHY, labels, pod_name, selector
+from .room import Room
 from .status import Ending, containers_of, gone, judged, running_in, sighting_of
 from .watching import Change, Listing, follow_pods, list_pods
 
@@ -76,6 +77,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         self.app = app
         self.namespace = namespace
         self.cluster = Cluster(config)
+        self._room = Room()
         self._known: dict[RunName, _Known] = {}
         self._creating = asyncio.Semaphore(IN_FLIGHT)
         self._deleting = asyncio.Semaphore(IN_FLIGHT)
@@ -117,6 +119,8 @@ class PodManager(ExecutionSite[Manifest], Interactive):
                 yield self._after(event, sighting)
 
     def _after(self, event: Change, sighting: Sighting) -> Sighting:
+        if event.kind == "DELETED" or sighting.phase is Phase.ENDED:
+            self._room.look_soon()
         if event.kind != "DELETED":
             return sighting
         known = self._known.get(sighting.run)
@@ -140,14 +144,27 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     @override
     async def claim(self, run: RunName, owner: str, spec: Manifest) -> Sighting | None:
-        pod = complete(spec, self.app, self.namespace, run, owner)
         try:
-            async with self._creating:
-                made = await self.cluster.call(Call("create", self.namespace), pod)
+            made = await self._create(run, complete(spec, self.app, self.namespace, run, owner))
         except ConflictError:
             await self._check_taken(run)
             return None
         return self._see(made)
+
+    async def _create(self, run: RunName, pod: Pod) -> Pod:
+        """Make a pod, unless others wait for room that it would need, too."""
+        requests = requests_of(pod)
+        async with self._creating:
+            self._room.check(run, requests)
+            try:
+                made: Pod = await self.cluster.call(Call("create", self.namespace), pod)
+            except SiteFullError as error:
+                raise self._room.refused(run, requests, error) from error
+            except ConflictError:
+                self._room.taken(run, requests)
+                raise
+            self._room.taken(run, requests)
+            return made
 
     async def _check_taken(self, run: RunName) -> None:
         """See that what stands where a pod was to be made is a pod of that run.

@@ -18,6 +18,7 @@ from pydatatask_core.runs.lifecycle import SiteTask
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.task.policy import Retries, Seconds, seconds
 from pydatatask_core.task.record import RunRecord
+from pydatatask_core.task.run import Again, Dropped, Ended, Left
 from pydatatask_core.task.template import Template, Variables
 from typing_extensions import Unpack, override
 
@@ -26,6 +27,7 @@ from .live import LiveKubeRepository
 from .manager import PodManager
 from .manifest import Manifest, read_manifest, requests_of
 from .pod import LivePod
+from .room import Line, NoRoomError
 from .status import is_stuck
 
 __all__ = ["KubeOptions", "KubeTask"]
@@ -100,6 +102,8 @@ class KubeTask(SiteTask[Manifest]):
         """When a pod was first seen stuck, by its id and the loop's time."""
         self._over: set[str] = set()
         """The pods whose timeout was handled."""
+        self._lines: dict[str, Line] = {}
+        """Where jobs wait whose pods a quota of the namespace has no room for."""
         self.link("live", LiveKubeRepository(self), is_status=True, inhibits_start=True, inhibits_output=True)
         if logs is not None:
             self.link("logs", logs, is_status=True)
@@ -161,6 +165,37 @@ class KubeTask(SiteTask[Manifest]):
     @override
     async def ask_cost(self, job: str) -> Resources:
         return self.cost(job) or requests_of(await self._render(job))
+
+    @override
+    async def run(self, job: str) -> Ended | Again | Dropped | Left:
+        try:
+            while True:
+                try:
+                    return await super().run(job)
+                except NoRoomError as error:
+                    if self.leaving:
+                        raise
+                    line = self._lines[job] = error.line
+                if not await line.turn((self.name, job)):
+                    return Dropped()
+        finally:
+            self._step_out(job)
+
+    def _step_out(self, job: str) -> None:
+        line = self._lines.pop(job, None)
+        if line is not None:
+            line.step_out((self.name, job))
+
+    @override
+    def stop(self) -> None:
+        super().stop()
+        for job in list(self._lines):
+            self._step_out(job)
+
+    @override
+    def waits_for(self, job: str) -> str | None:
+        line = self._lines.get(job)
+        return line.why if line is not None and (self.name, job) in line else super().waits_for(job)
 
     @override
     async def attend(self, sighting: Sighting) -> float | None:
