@@ -13,6 +13,7 @@ from pydatatask_core.errors import (
     StoreUnavailableError,
 )
 from pydatatask_repos_docker import DockerRepository, RegistryClient
+from pydatatask_repos_docker._auth import Challenge, challenges, token_url
 from pydatatask_repos_docker.client import Request
 from scripted import TOKEN_PASSWORD, TOKEN_USER, Script, basic, scripted
 
@@ -130,6 +131,45 @@ async def test_an_answer_without_a_token_cannot_be_understood_and_is_not_shown(
     script.wants, script.token_answer = "bearer", lambda: web.Response(text=body)
     with pytest.raises(StoreUnavailableError, match="cannot be understood"):
         await repository(robot, script).contains("job")
+
+
+async def test_a_token_by_its_other_name_and_without_a_lifetime_is_used_for_a_while(
+    robot: RegistryClient, script: Script
+) -> None:
+    script.wants = "bearer"
+    scopes = iter(["", "repository:team/app:pull"])
+
+    def answer() -> web.Response:
+        token = f"other{len(script.accepted)}"
+        script.accepted[token] = next(scopes)
+        return web.json_response({"access_token": token})
+
+    script.token_answer = answer
+    repo = repository(robot, script)
+    for _ in range(3):
+        assert await repo.contains("job")
+    assert next(scopes, None) is None
+
+
+def test_a_challenge_is_read_however_its_names_are_written() -> None:
+    header = 'BEARER Realm="https://a/t",SERVICE="b",Scope="repository:c:pull,push"'
+    expected = Challenge("bearer", "https://a/t", "b", "repository:c:pull,push")
+    assert challenges(["Negotiate", header, 'Basic realm="d"']) == [expected, Challenge("basic", "d", "", "")]
+
+
+def test_a_token_service_is_asked_for_what_the_registry_says_and_for_nothing_else() -> None:
+    full = Challenge("bearer", "https://auth.example.org/token?account=a", "registry", "repository:a/b:pull,push")
+    assert token_url(full, tls=True).query == {
+        "account": "a",
+        "service": "registry",
+        "scope": "repository:a/b:pull,push",
+    }
+    assert str(token_url(Challenge("bearer", "https://auth.example.org/token", "", ""), tls=True)) == (
+        "https://auth.example.org/token"
+    )
+    for realm in ("", "/token", "ftp://auth.example.org/token"):
+        with pytest.raises(ValueError, match="no URL"):
+            token_url(Challenge("bearer", realm, "", ""), tls=False)
 
 
 async def test_a_token_service_that_lets_in_nobody_without_a_name_wants_credentials(script: Script) -> None:

@@ -95,6 +95,13 @@ async def test_a_registry_that_is_killed_under_load_loses_nothing(name: str) -> 
             if len(done) >= 30:
                 half.set()
 
+    async def keep_listing(repo: DockerRepository, load: asyncio.Future[list[None]], kept: set[str]) -> None:
+        while not load.done():
+            try:
+                assert kept <= {job async for job in repo}
+            except StoreUnavailableError:
+                await asyncio.sleep(0.05)
+
     with running() as registry:
         async with RegistryClient(tls=False) as client, aiohttp.ClientSession() as http, asyncio.timeout(120):
             back_door = BackDoor(http, registry.domain, name)
@@ -104,11 +111,13 @@ async def test_a_registry_that_is_killed_under_load_loses_nothing(name: str) -> 
             repo = DockerRepository(lambda: client, registry.domain, name)
             todo = list(doomed)
             load = asyncio.gather(*(keep_deleting(repo, todo) for _ in range(6)))
+            looking = asyncio.gather(*(keep_listing(repo, load, kept) for _ in range(2)))
             await half.wait()
             await asyncio.to_thread(registry.kill)
             await refused.wait()
             await asyncio.to_thread(registry.start)
             await load
+            await looking
             assert refusals
             assert {job async for job in repo} == kept
             assert await back_door.pull("kept0") == b"image"
