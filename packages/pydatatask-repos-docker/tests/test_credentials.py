@@ -78,9 +78,12 @@ async def test_a_server_that_takes_uploads_for_the_registry_is_not_told_who_we_a
 ) -> None:
     async with scripted(wants=wants) as stranger:
         script.wants = registry_wants
-        upload = Request(
-            script.domain, "team/app", "test", "PUT", f"{stranger.url}/v2/team/app/manifests/x", body=b"{}"
+        path = "/v2/team/app/manifests/x"
+        own, upload = (
+            Request(script.domain, "team/app", "test", "PUT", url, body=b"{}") for url in (path, stranger.url + path)
         )
+        # From here on it is known what the registry wants to see for a push.
+        assert (await robot.ask(own)).status == 201
         if wants:
             with pytest.raises(StorePermissionError, match="sent us to another server"):
                 await robot.ask(upload)
