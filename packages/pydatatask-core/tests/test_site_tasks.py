@@ -67,8 +67,7 @@ def failed(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_run_is_claimed_started_and_reaped_in_this_order() -> None:
-    shed, task = shed_task()
-    steps: list[str] = []
+    shed, steps = Shed(), list[str]()
 
     class Steps(InProcessMetadataRepository):
         @override
@@ -76,17 +75,25 @@ def test_a_run_is_claimed_started_and_reaped_in_this_order() -> None:
             steps.append("done")
             await super().dump(job, data)
 
-    task = ShedTask(shed, Steps())
+    class Told(ShedTask):
+        @override
+        async def appeared(self, sighting: Sighting) -> None:
+            steps.append("told of")
+            shed.end(sighting.run)
+
+        @override
+        async def disappeared(self, job: str) -> None:
+            steps.append("told of no more")
+
+    task = Told(shed, Steps())
 
     async def note(verb: str) -> None:
-        if verb == "release":
-            assert task.told == {}, "people are told of a run that is released"
         steps.append(verb)
 
-    shed.before = note
+    shed.before, shed.on_start = note, shed.begin
     simulate(lambda: run(task))
     assert [step for step in steps if step not in {"watch", "look"}] == [
-        *("claim", "start", "open_output", "done", "release"),
+        *("claim", "start", "told of", "open_output", "done", "told of no more", "release"),
     ]
     assert task.out.data == {"job": b"output 1"}
 
@@ -156,6 +163,21 @@ def test_a_run_whose_record_is_written_is_released_and_nothing_of_it_is_stored_a
     assert shed.runs == {}
     assert record_of(task) == {"result": "success", "attempt": 1}
     assert task.out.data == {}
+
+
+def test_a_job_that_is_done_and_forced_is_recorded_anew() -> None:
+    _, task = shed_task()
+    assert isinstance(task.done, InProcessMetadataRepository)
+    task.done.data["job"] = {"result": "failure", "attempt": 1}
+    task.forced = True
+
+    async def main() -> None:
+        await task.live_jobs()
+        await task.run("job")
+        await task.released()
+
+    simulate(main)
+    assert record_of(task)["result"] == "success"
 
 
 def test_outputs_that_were_stored_and_are_gone_from_the_site_stay_as_they_are() -> None:

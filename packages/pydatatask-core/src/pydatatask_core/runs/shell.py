@@ -99,7 +99,8 @@ trap 'stop=timeout' ALRM
 after() { ( trap 'kill $!' TERM; sleep "$1" & wait $! && signal "$2" "$3" ) > /dev/null & later=$!; }
 # Before setsid took effect there is no group.
 signal() { kill "$1" "$2" || kill "$1" "${2#-}"; }
-drop() { identify "$1" && [ "$parent" = $$ ] && kill "$1"; }
+ours() { identify "$1" && [ "$parent" = $$ ]; }
+drop() { ours "$1" && kill "$1"; }
 
 identify $$ || exit
 tell_time
@@ -121,8 +122,12 @@ timer= killer= ending=
 while :; do
     wait "$job"
     code=$?
-    [ -n "$stop" ] && [ -z "$ending" ] || break
+    # Any signal ends the wait, and the job goes on.
+    ours "$job" || break
+    [ -n "$stop" ] && [ -z "$ending" ] || continue
     ending=$stop
+    # Nobody asked for it: the host goes down, say.
+    [ "$stop" != cancelled ] || [ -e cancel ] || ending=lost
     signal -TERM "-$job"
     after "$grace" -KILL "-$job"
     killer=$later

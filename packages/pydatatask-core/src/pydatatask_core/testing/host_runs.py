@@ -96,6 +96,8 @@ class HostRunTests(HostSuite):
             assert await scene.task.end("job", "cancelled")
             await scene.task.site.start(run)
             assert [seen.result for seen in await scene.task.site.look("task", "job")] == ["cancelled"]
+            # However late a supervisor comes, the start is taken.
+            assert (await self.on_host('cat "$1/task@job/1/start"', manager.basedir)).startswith("0 ")
         record = await scene.run()
         assert (record["result"], record["cause"]) == ("cancelled", "cancelled")
         assert await self.starts(manager) == []
@@ -184,6 +186,51 @@ class HostRunTests(HostSuite):
         record = await scene.run()
         assert record["result"] == "lost"
         assert scene.outputs["job"] == b"begun\n"
+
+    async def test_a_job_does_not_begin_when_its_run_was_found_lost(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, LOG)
+        async with scene.followed() as observation:
+            run = await self.claimed(scene)
+            # As whoever finds the supervisor dead writes it, before looking for the job.
+            await self.on_host('echo 1 > "$1/task@job/1/lost"', manager.basedir)
+            await scene.task.site.start(run)
+            assert (await self.seen(observation, run, ended, "it ended")).return_code == 125
+        assert await self.starts(manager) == []
+
+    async def test_a_supervisor_is_deaf_to_what_ends_a_session(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, "while [ ! -e ../../../go ]; do sleep 0.05; done")
+        async with scene.followed() as observation:
+            run = await self.claimed(scene)
+            await scene.task.site.start(run)
+            seen = await self.seen(observation, run, running, "it runs")
+            await self.on_host('kill -HUP "$1"; kill -INT "$1"; kill -QUIT "$1"', str(seen.identity["pid"]))
+            await self.on_host('echo > "$1/go"', manager.basedir)
+            assert (await self.seen(observation, run, ended, "it ended")).result == "success"
+
+    async def test_a_supervisor_that_the_host_ends_leaves_a_lost_run(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, "trap 'echo bye; exit 3' TERM\necho begun\nwhile :; do sleep 0.05; done")
+        async with scene.followed() as observation:
+            run = await self.claimed(scene)
+            await scene.task.site.start(run)
+            seen = await self.seen(observation, run, running, "it runs")
+            await self._written(scene, b"begun\n")
+            # As a host does that goes down.
+            await self.on_host('kill -TERM "$1"', str(seen.identity["pid"]))
+            await self.seen(observation, run, ended, "it ended")
+        record = await scene.run()
+        assert (record["result"], record["cause"], record["return_code"]) == ("lost", "lost", 3)
+        assert scene.outputs["job"] == b"begun\nbye\n"
+
+    async def test_a_run_that_ended_meanwhile_is_not_taken_for_lost(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, "exit 4")
+        async with scene.followed() as observation:
+            run = await self.claimed(scene)
+            claimed = (await scene.task.site.look("task", "job"))[-1]
+            await scene.task.site.start(run)
+            last = await self.seen(observation, run, ended, "it ended")
+            for seen in (claimed, last):
+                assert (await scene.task.site.finish(seen)).return_code == 4
+            assert (await scene.task.site.look("task", "job"))[-1].return_code == 4
 
     async def test_a_pid_that_another_process_has_now_proves_nothing(self, manager: ProcessManager) -> None:
         scene = self.scene(manager, LOG)

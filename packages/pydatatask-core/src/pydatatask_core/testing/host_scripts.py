@@ -88,6 +88,29 @@ class HostScriptTests(HostSuite):
         assert scene.outputs["job"] == b"made\n"
         assert not await self.lives(await self.pid_in(pids))
 
+    async def test_at_a_timeout_the_whole_group_is_asked_before_it_is_killed(self, manager: ProcessManager) -> None:
+        child = "trap 'echo bye; exit' TERM; echo begun; while :; do sleep 0.05; done"
+        scene = self.scene(manager, f'sh -c "{child}" & wait', timeout=1, grace=10)
+        assert (await scene.run())["result"] == "timeout"
+        assert scene.outputs["job"] == b"begun\nbye\n"
+
+    async def test_what_is_left_running_in_the_group_is_asked_before_it_is_killed(
+        self, manager: ProcessManager
+    ) -> None:
+        child = "trap 'echo bye; exit' TERM; echo > ready; while :; do sleep 0.05; done"
+        script = f'sh -c "{child}" & while [ ! -e ready ]; do sleep 0.05; done'
+        scene = self.scene(manager, script, grace=30)
+        record = await scene.run()
+        assert (record["result"], scene.outputs["job"]) == ("success", b"bye\n")
+        assert (record["end_time"] - record["start_time"]).total_seconds() < 20
+
+    async def test_what_is_left_in_the_group_and_ignores_term_is_killed(self, manager: ProcessManager) -> None:
+        child = "trap '' TERM; echo > ready; while :; do sleep 0.05; done"
+        script = f'sh -c "{child}" & while [ ! -e ready ]; do sleep 0.05; done'
+        async with asyncio.timeout(self.deadline):
+            record = await self.scene(manager, script, grace=0.3).run()
+        assert (record["result"], record["return_code"]) == ("success", 0)
+
     async def test_a_daemon_that_left_the_session_survives(self, manager: ProcessManager) -> None:
         pids = f"{self.base(manager)}.pid"
         daemon = f"setsid sh -c 'echo $$ > {pids}; exec sleep 1000' < /dev/null > /dev/null 2>&1 &"
