@@ -33,6 +33,8 @@ class Script:
     """What tokens were asked for."""
     grants: bool = True
     """Whether tokens are worth anything."""
+    greeting: int = 200
+    """What ``/v2/`` is answered with."""
     refusals: dict[str, tuple[int, str]] = field(factory=dict)
     """Status and error code that a method is answered with."""
     deletes_tags: bool = False
@@ -119,7 +121,7 @@ def _serve(state: Script, request: web.Request, body: bytes) -> web.Response:
         status, code = state.refusals[request.method]
         return web.Response(status=status, text=json.dumps({"errors": [{"code": code}]}))
     if request.path == "/v2/":
-        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+        return web.json_response({}, status=state.greeting, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
     if state.sends_to and "/manifests/" in request.path:
         return web.Response(status=307, headers={"Location": state.sends_to + request.path_qs})
     if request.path.endswith("/tags/list"):

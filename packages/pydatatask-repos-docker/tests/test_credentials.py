@@ -154,6 +154,21 @@ async def test_a_token_by_its_other_name_and_without_a_lifetime_is_used_for_a_wh
     assert next(scopes, None) is None
 
 
+async def test_each_right_has_a_token_of_its_own_which_is_kept(robot: RegistryClient, script: Script) -> None:
+    script.wants = "bearer"
+
+    async def pull_and_push() -> None:
+        assert await repository(robot, script).contains("job")
+        push = Request(script.domain, "team/app", "test", "PUT", "/v2/team/app/manifests/x", body=b"{}")
+        assert (await robot.ask(push)).status == 201
+
+    await pull_and_push()
+    script.asked.clear()
+    await pull_and_push()
+    assert script.asked == ["HEAD /v2/team/app/manifests/job", "PUT /v2/team/app/manifests/x"]
+    assert script.scopes == ["", "repository:team/app:pull", "repository:team/app:pull,push"]
+
+
 def test_a_challenge_is_read_however_its_names_are_written() -> None:
     header = 'BEARER Realm="https://a/t",SERVICE="b",Scope="repository:c:pull,push"'
     expected = Challenge("bearer", "https://a/t", "b", "repository:c:pull,push")
@@ -180,3 +195,14 @@ async def test_a_token_service_that_lets_in_nobody_without_a_name_wants_credenti
     async with RegistryClient(tls=False) as nobody:
         with pytest.raises(StoreCredentialsError, match="who is asking"):
             await repository(nobody, script).contains("job")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_registry_that_does_not_even_greet_has_not_said_that_a_tag_is_absent(
+    robot: RegistryClient, script: Script, status: int
+) -> None:
+    script.greeting = status
+    with pytest.raises(StoreUnavailableError, match=str(status)):
+        await repository(robot, script).contains("absent")
+    script.greeting = 200
+    assert not await repository(robot, script).contains("absent")
