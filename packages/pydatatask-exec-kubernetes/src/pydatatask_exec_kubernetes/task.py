@@ -81,7 +81,8 @@ class KubeTask(SiteTask[Manifest]):
         :param resources: the quota that pods draw on, by what their containers request.
         :param template: the pod's manifest in YAML, rendered with Jinja2; or a file that holds it. See
             :class:`Template`. Name, labels and ``restartPolicy: Never`` are ours.
-        :param logs: gets each job's log. That of several containers is one after another.
+        :param logs: gets each job's log, as far as its node still has it: nodes keep the last 10 MiB or so. That of
+            several containers is one after another.
         :param window: the time in which the quota counts launches.
         :param timeout: the longest time that a pod may take from when its node took it, counted by the cluster, which
             ends it whether a controller is there or not. With an own :meth:`handle_timeout` it is counted here, from
