@@ -17,7 +17,14 @@ from typing_extensions import Unpack, override
 # The modules beside the tests are no package, because the tests of all members are collected together.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from pydatatask_core import InProcessMetadataRepository, Pipeline, Retries, Session
+from pydatatask_core import (
+    InProcessBlobRepository,
+    InProcessMetadataRepository,
+    Pipeline,
+    Retries,
+    Session,
+    YamlMetadataBlobRepository,
+)
 from pydatatask_core.clock import now
 from pydatatask_core.errors import SiteUnavailableError, StoreUnavailableError
 from pydatatask_core.runs.site import Phase, RunName, Sighting
@@ -116,16 +123,22 @@ def test_only_the_last_attempt_leaves_outputs_and_a_record_which_tells_of_the_ot
 
 
 def test_a_failed_attempt_waits_its_delay_and_nobody_is_told_of_a_live_run_meanwhile() -> None:
-    shed, task = shed_task(retries=Retries(1, delay=100, jitter=0))
-    told: list[tuple[float, dict[str, int]]] = []
+    shed, told = Shed(), list[tuple[float, bool]]()
 
-    def fail(name: RunName) -> None:
-        told.append((round(time()), dict(task.told)))
-        shed.end(name, "failure", "exit")
+    class Told(ShedTask):
+        @override
+        async def appeared(self, sighting: Sighting) -> None:
+            told.append((round(time()), True))
+            shed.end(sighting.run, "failure", "exit")
 
-    shed.on_start = fail
+        @override
+        async def disappeared(self, job: str) -> None:
+            told.append((round(time()), False))
+
+    task = Told(shed, InProcessMetadataRepository(), retries=Retries(1, delay=100, jitter=0))
+    shed.on_start = shed.begin
     simulate(lambda: run(task))
-    assert told == [(0, {}), (100, {})]
+    assert told == [(0, True), (0, False), (100, True), (100, False)]
     assert record_of(task)["result"] == "failure"
 
 
@@ -202,6 +215,7 @@ def test_a_run_that_left_no_output_has_an_empty_one() -> None:
 
     simulate(main)
     assert task.out.data == {"job": b""}
+    assert (record_of(task)["end_time"] - record_of(task)["start_time"]).total_seconds() == 3600
 
 
 def test_a_claim_that_somebody_made_in_this_moment_is_followed() -> None:
@@ -282,6 +296,47 @@ def test_a_run_that_is_dropped_leaves_nothing_and_one_that_is_cancelled_a_record
             assert task.done.data == task.out.data == {}
         else:
             assert record_of(task)["result"] == "cancelled"
+
+
+def test_where_creating_starts_nothing_is_started_and_people_are_told_when_it_runs() -> None:
+    shed, task = shed_task()
+    shed.creating_starts = True
+    inhibits = InProcessMetadataRepository({"job": {}})
+    task.link("inhibits", inhibits, inhibits_start=True)
+
+    async def main() -> None:
+        await task.live_jobs()
+        assert isinstance(await task.run("job"), Dropped)
+        assert shed.asked_for("claim") == []
+        inhibits.data.clear()
+        following = asyncio.ensure_future(task.run("job"))
+        await until(lambda: shed.runs)
+        await asyncio.sleep(10)
+        assert task.told == {}
+        shed.begin(FIRST)
+        await until(lambda: task.told)
+        shed.end(FIRST)
+        await following
+        await task.released()
+
+    simulate(main)
+    assert shed.asked_for("start") == []
+    assert record_of(task)["result"] == "success"
+
+
+def test_a_run_that_was_dropped_is_followed_by_one_that_begins_anew() -> None:
+    shed, task = shed_task()
+
+    def drop_first(name: RunName) -> None:
+        seen = evolve(shed.runs[name], phase=Phase.ENDED, result="cancelled", cause="cancelled", end_time=now())
+        shed.put(evolve(seen, cancellation="dropped"))
+        shed.on_start = shed.end
+
+    shed.on_start = drop_first
+    simulate(lambda: run(task))
+    assert shed.asked_for("start") == [FIRST, FIRST]
+    assert len(shed.asked_for("release")) == 2
+    assert record_of(task)["result"] == "success"
 
 
 def test_only_a_live_run_of_this_pipeline_is_ended() -> None:
@@ -438,6 +493,50 @@ def test_a_run_that_people_were_told_of_and_whose_claim_is_gone_is_found_out_abo
     assert shed.asked_for("vanished") == [FIRST]
     assert record_of(task)["result"] == "lost"
     assert shed.asked_for("start") == []
+
+
+def test_a_run_that_people_were_told_of_and_that_is_at_its_site_is_not_looked_for() -> None:
+    shed, _ = shed_task()
+
+    class Remembering(ShedTask):
+        @override
+        async def remembered(self) -> list[Sighting]:
+            return list(shed.runs.values())
+
+    task = Remembering(shed, InProcessMetadataRepository())
+
+    async def main() -> None:
+        left_behind(shed, task)
+        await task.live_jobs()
+        seen = task.seen("job")
+        assert seen is not None
+        assert seen.phase is Phase.RUNNING
+        await task.released()
+
+    simulate(main)
+    assert shed.asked_for("vanished") == []
+
+
+def test_that_a_job_is_live_does_not_inhibit_its_own_start() -> None:
+    shed, task = shed_task()
+    task.link("live", InProcessMetadataRepository({"job": {}}), is_status=True, inhibits_start=True)
+
+    async def main() -> None:
+        left_behind(shed, task, phase=Phase.CLAIMED)
+        await run(task)
+
+    simulate(main)
+    assert record_of(task)["result"] == "success"
+
+
+def test_the_owner_of_a_run_is_where_its_records_go_unless_they_do_not_outlive_the_controller() -> None:
+    shed = Shed()
+    first, second = InProcessMetadataRepository(), InProcessMetadataRepository()
+    assert first.location != second.location
+    assert ShedTask(shed, first).owner == ShedTask(shed, second).owner == ShedTask(shed, None).owner
+    lasting = [YamlMetadataBlobRepository(InProcessBlobRepository()) for _ in range(2)]
+    owners = {ShedTask(shed, done).owner for done in (*lasting, first)}
+    assert len(owners) == 3
 
 
 def test_a_job_is_followed_while_its_run_is() -> None:
