@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -74,7 +75,7 @@ def basic(user: str, password: str) -> str:
 
 
 @asynccontextmanager
-async def scripted(**script: object) -> AsyncIterator[Script]:
+async def scripted(tls: ssl.SSLContext | None = None, **script: object) -> AsyncIterator[Script]:
     """Serve on the loopback interface during the block."""
     state = Script(**script)  # type: ignore[arg-type]  # the fields are named by the tests
     app = web.Application()
@@ -89,9 +90,8 @@ async def scripted(**script: object) -> AsyncIterator[Script]:
     app.router.add_route("*", "/{rest:.*}", serve)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    state.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    state.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield state
     finally:

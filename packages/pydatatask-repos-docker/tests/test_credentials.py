@@ -14,7 +14,7 @@ from pydatatask_core.errors import (
 )
 from pydatatask_repos_docker import DockerRepository, RegistryClient
 from pydatatask_repos_docker._auth import Challenge, challenges, token_url
-from pydatatask_repos_docker.client import Request
+from pydatatask_repos_docker.client import HOSTS, Request
 from scripted import TOKEN_PASSWORD, TOKEN_USER, Script, basic, scripted
 
 
@@ -206,3 +206,18 @@ async def test_a_registry_that_does_not_even_greet_has_not_said_that_a_tag_is_ab
         await repository(robot, script).contains("absent")
     script.greeting = 200
     assert not await repository(robot, script).contains("absent")
+
+
+async def test_a_url_that_a_registry_gave_is_asked_for_as_it_stands(robot: RegistryClient, script: Script) -> None:
+    path = "/v2/team/app/manifests/x?_state=a%7Eb%2Bc%2F%3D&d=e+f"
+    await robot.ask(Request(script.domain, "team/app", "test", "PUT", path, body=b"{}"))
+    assert script.asked[-1] == f"PUT {path}"
+
+
+async def test_a_domain_whose_registry_is_elsewhere_is_asked_there(
+    robot: RegistryClient, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert HOSTS["docker.io"] == "registry-1.docker.io"
+    monkeypatch.setitem(HOSTS, "hub.example.org", script.domain)
+    script.wants = "basic"
+    assert await DockerRepository(lambda: robot, "hub.example.org", "team/app").contains("job")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import SimpleNamespace
@@ -395,7 +394,3 @@ async def test_basic_authentication_against_a_real_registry(strict: Registry, na
             for verb in VERBS.values():
                 with pytest.raises(StoreCredentialsError, match=text):
                     await verb(DockerRepository(lambda client=client: client, strict.domain, name))  # type: ignore[misc]  # bound now
-
-
-def test_certificates_of_ones_own_can_be_given() -> None:
-    assert RegistryClient(ssl_context=ssl.create_default_context()).credentials_for("localhost") is None

@@ -28,15 +28,18 @@ from pydatatask_core.session import Session
 from pydatatask_repos_mongodb import MongoMetadataRepository, store
 from pydatatask_repos_mongodb._errors import translated
 from pydatatask_repos_mongodb.api import Collection
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError as DriverConfigurationError,
+    DuplicateKeyError,
     InvalidOperation,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
 )
+from pymongo.results import UpdateResult
 
 pytestmark = pytest.mark.slow
 
@@ -265,3 +268,26 @@ async def test_a_dump_that_meets_another_of_the_same_new_job_is_repeated(repo: M
     for number in range(10):
         await asyncio.gather(*(repo.dump(f"job{number}", {"by": by}) for by in range(8)))
     assert len(await repo.info_all()) == 10
+
+
+@pytest.mark.parametrize(("times", "stored"), [(3, True), (4, False)])
+async def test_a_dump_that_others_were_faster_than_is_repeated_and_not_for_ever(
+    url: str, name: str, monkeypatch: pytest.MonkeyPatch, times: int, stored: bool
+) -> None:
+    refusals = [DuplicateKeyError("E11000 duplicate key", 11000, {"keyPattern": {"_id": 1}}) for _ in range(times)]
+    whole = AsyncCollection.replace_one
+
+    async def slow(*given: Any, **options: Any) -> UpdateResult:
+        if refusals:
+            raise refusals.pop()
+        return await whole(*given, **options)
+
+    monkeypatch.setattr(AsyncCollection, "replace_one", slow)
+    async with collection("pymongo", url, name) as live:
+        repo = MongoMetadataRepository(lambda: live)
+        if stored:
+            await repo.dump("job", {"a": 1})
+        else:
+            with pytest.raises(ConflictError, match="_id"):
+                await repo.dump("job", {"a": 1})
+        assert await repo.info_all() == ({"job": {"a": 1}} if stored else {})
