@@ -216,8 +216,26 @@ async def test_a_container_that_somebody_removes_is_lost(app: App, manager: Dock
         await running
 
     record = setting.done.data["one"]
-    # What it was killed with may be told before it is gone.
-    assert (record["result"], record["cause"]) in {("lost", "lost"), ("failure", "exit")}
+    assert (record["result"], record["cause"]) == ("lost", "lost")
+
+
+async def test_a_container_that_somebody_kills_is_lost(app: App, manager: DockerManager) -> None:
+    setting = Setting(manager, "sleep 60")
+    async with setting.pipeline as pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=LIMIT))
+        container = await app.until_running()
+        await asyncio.to_thread(container.kill)
+        await running
+
+    record = setting.done.data["one"]
+    assert (record["result"], record["cause"], record["return_code"]) == ("lost", "lost", 137)
+    assert "killed" in record["reason"]
+
+
+async def test_a_script_that_a_signal_ends_has_failed(app: App, manager: DockerManager) -> None:
+    record = await Setting(manager, "kill -KILL $$").record()
+
+    assert (record["result"], record["cause"], record["return_code"]) == ("failure", "exit", 137)
 
 
 async def test_a_container_that_somebody_stops_was_evicted(app: App, manager: DockerManager) -> None:

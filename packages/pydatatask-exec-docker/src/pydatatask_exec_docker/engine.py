@@ -80,6 +80,14 @@ class Engine:
         except (ConflictError, MissingJobError):
             return
 
+    async def unpause(self, container: str) -> None:
+        """Let a container go on that was paused. One that is not is fine, and one that is gone."""
+        try:
+            async with asking(f"unpause container {container}", QUICK):
+                await self.docker.containers.container(container).unpause()
+        except (ConflictError, MissingJobError):
+            return
+
     async def wait(self, container: str, at_most: float) -> None:
         """Wait until a container does not run."""
         async with asking(f"wait for the end of container {container}", at_most):

@@ -29,8 +29,20 @@ from .execution import ContainerExecution
 from .naming import APP, container_name, is_staged, labels, staging_name, wanted
 from .outputs import Outputs
 from .reading import FollowedFile
-from .spec import FOLDER, FOLLOW, MARK, ContainerSpec
-from .status import claimed, has_failed_to_start, lost, names_of, of_event, of_inspected, run_of_event, run_of_listed
+from .spec import CODE, ENDED, FOLDER, FOLLOW, MARK, ContainerSpec
+from .status import (
+    KILLED,
+    LOST,
+    claimed,
+    has_failed_to_start,
+    is_in_doubt,
+    lost,
+    names_of,
+    of_event,
+    of_inspected,
+    run_of_event,
+    run_of_listed,
+)
 
 __all__ = ["DockerManager"]
 
@@ -143,25 +155,45 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         return None if found is None else await self._read(found)
 
     async def _read(self, found: Inspected) -> Sighting | None:
-        state, container = found["State"], found["Id"]
+        state = found["State"]
         over = state["Status"] in {"exited", "dead"}
-        mark = obstacle = None
+        mark = obstacle = code = None
         # One that was ended on purpose does not end with success, and one that could not be removed cannot be read.
         if (state["Status"] == "exited" and state["ExitCode"] != 0) or has_failed_to_start(found):
-            told = await self.engine.read(container, MARK)
-            mark = None if told is None else told.decode(errors="replace").strip()
+            mark, code = await self._told_by(found)
         # Shells say by these that something cannot be run, and so do those who start shells.
         if mark is None and over and state["ExitCode"] in {125, 126, 127}:
-            obstacle = await self._obstacle(container)
-        return of_inspected(found, self.app, self.host, await self._image(found), mark, obstacle)
+            obstacle = await self._obstacle(found["Id"])
+        return of_inspected(found, self.app, self.host, await self._image(found), mark, obstacle, code)
 
-    async def _obstacle(self, container: str) -> str | None:
-        """Give why a container ended without coming as far as its script; None if it did."""
+    async def _told_by(self, found: Inspected) -> tuple[str | None, int | None]:
+        """Give what a container says itself: the word for why it was ended or never begins, and its script's status."""
+        container, state = found["Id"], found["State"]
+        mark = await self.engine.read(container, MARK)
+        word = None if mark is None else mark.decode(errors="replace").strip()
+        if word not in {None, LOST}:
+            return word, None
+        if has_failed_to_start(found):
+            return None if await self._has_begun(container) else word, None
+        # An engine that was killed may have missed how a script ended, and whoever was killed did not write it down.
+        code = (await self.engine.read(container, CODE) or b"").strip()
+        if not code.isdigit():
+            return KILLED if state["ExitCode"] > 128 and not state.get("OOMKilled") else None, None
+        return word if int(code) == ENDED else None, int(code)
+
+    async def _has_begun(self, container: str) -> bool:
+        """Tell whether a container has come as far as its script."""
         try:
             await (await self.engine.open(container, f"{FOLDER}/stdout")).close()
         except MissingJobError:
-            return await self.engine.last_words(container) or "it ended before its script began"
-        return None
+            return False
+        return True
+
+    async def _obstacle(self, container: str) -> str | None:
+        """Give why a container ended without coming as far as its script; None if it did."""
+        if await self._has_begun(container):
+            return None
+        return await self.engine.last_words(container) or "it ended before its script began"
 
     async def _image(self, found: Inspected) -> str:
         """Give what a container was made of: the name of an image, and its digest, its registry's if it has one."""
@@ -291,7 +323,11 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     async def _tell_of(self, container: str) -> bool:
         """Tell of a container that may have come further than was heard, and say whether it has."""
-        sighting = await self._look_into(container)
+        found = await self.engine.inspect(container)
+        if found is not None and is_in_doubt(found) and await self.engine.read(container, MARK) is None:
+            # If it has not begun, it never does; and if it has, it can be started when it has ended, which tells how.
+            await self.engine.write(container, mark_of(LOST))
+        sighting = None if found is None else await self._read(found)
         if sighting is None or sighting.phase is Phase.CLAIMED:
             return False
         observation_of(self).see(sighting)
@@ -310,6 +346,13 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
                 await self.engine.wait(container, 60.0)
         except MissingJobError:
             return
+
+    async def resume(self, sighting: Sighting) -> None:
+        """Let a run go on if somebody has paused its container, so that it can end."""
+        found = await self.engine.inspect(sighting.claim)
+        if found is not None and found["State"].get("Paused"):
+            _log.warning("Container %s is paused, and has to end: it goes on.", container_name(self.app, sighting.run))
+            await self.engine.unpause(sighting.claim)
 
     @override
     async def finish(self, sighting: Sighting) -> Sighting:

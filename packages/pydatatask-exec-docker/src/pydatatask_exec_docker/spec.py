@@ -15,6 +15,7 @@ from attrs import frozen
 from pydatatask_core.streams import BlobReader
 
 __all__ = [
+    "CODE",
     "ENDED",
     "FOLDER",
     "INLINE",
@@ -31,6 +32,8 @@ Pull = Literal["always", "missing", "never"]
 FOLDER = "/pydatatask"
 """Where ours is in a container."""
 SCRIPT = f"{FOLDER}/script"
+CODE = f"{FOLDER}/code"
+"""The status of the script, or of its end; not there if whoever looks after the script did not see its end."""
 MARK = f"{FOLDER}/end"
 """A file that says why the container was ended, in a word: that of who ended it, else that of its own supervisor."""
 
@@ -49,13 +52,17 @@ trap 'stop={TIMED_OUT}' ALRM
 # An engine starts again what has ended, if it is told to start it twice.
 if [ -e {FOLDER}/stdout ]; then
     code=137
-    [ ! -e {FOLDER}/code ] || read -r code < {FOLDER}/code
+    [ ! -e {CODE} ] || read -r code < {CODE}
     exit "$code"
 fi
-[ ! -e {MARK} ] || exit {ENDED}
 [ -d {FOLDER} ] || mkdir {FOLDER} || exit 125
 exec 3> {FOLDER}/stdout 2>/dev/null
 if [ "$merge" = yes ]; then exec 4>&3; else exec 4> {FOLDER}/stderr; fi
+# Whoever sees to it that it does not begin leaves a mark first, and looks for the output then.
+if [ -e {MARK} ]; then
+    echo {ENDED} > {CODE}
+    exit {ENDED}
+fi
 if [ -d {FOLDER}/stdin ]; then
     cat {FOLDER}/stdin/* | "$@" >&3 2>&4 3>&- 4>&- &
 else
@@ -78,7 +85,7 @@ while :; do
 done
 [ ! -e {FOLDER}/followed ] || sleep 1.5
 code=${{ending:-$code}}
-echo "$code" > {FOLDER}/code
+echo "$code" > {CODE}
 exit "$code"
 """
 """Run a command. Arguments: its timeout or -, the seconds between TERM and KILL, whether its standard error goes with

@@ -15,8 +15,11 @@ from .engine import Event, Inspected
 from .naming import OWNER, run_of
 
 __all__ = [
+    "KILLED",
+    "LOST",
     "claimed",
     "has_failed_to_start",
+    "is_in_doubt",
     "lost",
     "names_of",
     "of_event",
@@ -37,13 +40,22 @@ _PHASES = {
 
 _CANCELLATIONS: Mapping[str, Cancellation] = {"cancelled": "cancelled", "dropped": "dropped"}
 
+KILLED = "killed"
+LOST = "lost"
+
 _ENDS: Mapping[str, tuple[Result, Cause, str | None]] = {
     "cancelled": ("cancelled", "cancelled", None),
     "dropped": ("cancelled", "cancelled", None),
     "timeout": ("timeout", "timeout", None),
     "stopped": ("lost", "evicted", "somebody stopped the container, or the engine"),
+    KILLED: ("lost", "lost", "the container was killed, by somebody or with its engine"),
+    LOST: ("lost", "lost", "the engine ended while it started the container"),
 }
 """What the words mean by which it is said why a container was ended."""
+
+_IN_DOUBT = ("already exists", "id already in use")
+_PASSING = (": unavailable", "connection error: desc", "context canceled", "deadline exceeded", "ttrpc: closed")
+"""Signs that the engine has lost its own helpers for a while, and not that something is wrong with a container."""
 
 
 def claimed(run: RunName, owner: str, container: str, image: str, host: str) -> Sighting:
@@ -87,13 +99,14 @@ def of_event(event: Event, run: RunName, host: str) -> Sighting:
 
 
 def of_inspected(
-    found: Inspected, app: str, host: str, image: str, mark: str | None, obstacle: str | None
+    found: Inspected, app: str, host: str, image: str, mark: str | None, obstacle: str | None, code: int | None
 ) -> Sighting | None:
     """Read the engine's account of a container; None if it is no claim of the app's.
 
     :param image: what it was made of, for people.
     :param mark: the word that says why it was ended, if it was.
     :param obstacle: why its script did not begin, if it did not.
+    :param code: the status of its script, if it was asked for and is there. The engine's may be made up.
     """
     config, state = found["Config"], found["State"]
     told = config.get("Labels") or {}
@@ -106,9 +119,7 @@ def of_inspected(
         start_time=_time(state.get("StartedAt")),
     )
     if has_failed_to_start(found):
-        reason = " ".join(str(state["Error"]).split())
-        failed = evolve(seen, phase=Phase.ENDED, end_time=now())
-        return _ended(failed, mark) or evolve(failed, result="failure", cause="unschedulable", reason=reason)
+        return _not_started(found, seen, mark)
     if seen.phase is Phase.CLAIMED:
         # What is told of one that was just made.
         return evolve(seen, image=config["Image"])
@@ -117,7 +128,7 @@ def of_inspected(
     over = _time(state.get("FinishedAt")) or now()
     # An engine writes down a start when it has heard of it, which may be after a short run has ended.
     began = None if seen.start_time is None else min(seen.start_time, over)
-    seen = evolve(seen, return_code=int(state["ExitCode"]), start_time=began, end_time=over)
+    seen = evolve(seen, return_code=int(state["ExitCode"]) if code is None else code, start_time=began, end_time=over)
     ended = _ended(seen, mark)
     if ended is not None:
         return ended
@@ -128,6 +139,18 @@ def of_inspected(
     if state.get("OOMKilled"):
         return evolve(seen, result="failure", cause="oom", reason="OOMKilled")
     return evolve(seen, result="failure", cause="exit", reason=" ".join(str(state.get("Error") or "").split()) or None)
+
+
+def _not_started(found: Inspected, seen: Sighting, mark: str | None) -> Sighting:
+    """Tell of a container that the engine could not start."""
+    reason = " ".join(str(found["State"]["Error"]).split())
+    failed = evolve(seen, phase=Phase.ENDED, end_time=now())
+    if (ended := _ended(failed, mark)) is not None:
+        return ended
+    if is_in_doubt(found) or any(sign in reason for sign in _PASSING):
+        # It can be started again.
+        return evolve(seen, image=found["Config"]["Image"], reason=reason)
+    return evolve(failed, result="failure", cause="unschedulable", reason=reason)
 
 
 def _ended(seen: Sighting, mark: str | None) -> Sighting | None:
@@ -142,6 +165,14 @@ def has_failed_to_start(found: Inspected) -> bool:
     """Tell whether the engine tried to start a container, and could not."""
     state = found["State"]
     return state["Status"] == "created" and bool(state.get("Error"))
+
+
+def is_in_doubt(found: Inspected) -> bool:
+    """Tell whether the engine could not start a container because of what it began when it was killed.
+
+    So it may run, and the engine does not know of it.
+    """
+    return has_failed_to_start(found) and any(sign in str(found["State"]["Error"]) for sign in _IN_DOUBT)
 
 
 def lost(last: Sighting) -> Sighting:

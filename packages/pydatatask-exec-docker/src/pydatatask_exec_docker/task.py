@@ -8,11 +8,12 @@ from functools import partial
 from os import PathLike
 from pathlib import PurePath
 
+from pydatatask_core.clock import now
 from pydatatask_core.errors import ConfigurationError
 from pydatatask_core.pipeline.quota import ResourceManager, Resources
 from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.live import LiveRunRepository
-from pydatatask_core.runs.site import RunName
+from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.streams import BlobReader
 from pydatatask_core.task.policy import Seconds
 from pydatatask_core.task.run import PolicyOptions
@@ -26,6 +27,8 @@ from .spec import FOLDER, INLINE, SCRIPT, ContainerSpec, Mount, Pull, configurat
 
 __all__ = ["ContainerTask"]
 
+LATE = 5.0
+"""Seconds after its timeout after which a container that has not ended may be paused."""
 PULLS = frozenset({"always", "missing", "never"})
 
 
@@ -129,6 +132,17 @@ class ContainerTask(ScriptTask[ContainerSpec]):
     @override
     def staged_path(self, run: RunName, link: str) -> str:
         return self.site.outputs.path(container_name(self.site.app, run), link)
+
+    @override
+    async def attend(self, sighting: Sighting) -> float | None:
+        """A container keeps to its timeout by itself, unless somebody has paused it."""
+        if sighting.phase is not Phase.RUNNING or self.timeout is None or sighting.start_time is None:
+            return await super().attend(sighting)
+        left = self.timeout + LATE - (now() - sighting.start_time).total_seconds()
+        if left > 0:
+            return left
+        await self.persist("see that it goes on", sighting.run.job, partial(self.site.resume, sighting))
+        return LATE
 
     @override
     async def make(self, run: RunName) -> ContainerSpec:
