@@ -53,11 +53,11 @@ class Asked(InProcessSyncTask):
 class Stage:
     """A task whose runs end when they are let go."""
 
-    def __init__(self, quota: Resources, jobs: Mapping[str, float]) -> None:
+    def __init__(self, quota: Resources, jobs: Mapping[str, float], most: int | None = None) -> None:
         self.manager = ResourceManager(quota)
         self.done = InProcessMetadataRepository()
         self.source = InProcessMetadataRepository({job: {"cpu": cpu} for job, cpu in jobs.items()})
-        self.task = Asked("task", self.done, resource_manager=self.manager)
+        self.task = Asked("task", self.done, resource_manager=self.manager, max_concurrent=most)
         self.task.asked = Counter()
         self.task.link("source", self.source, is_input=True)
         self.live: dict[str, asyncio.Event] = {}
@@ -128,7 +128,7 @@ async def test_what_a_job_of_asked_cost_waits_for_is_told() -> None:
 
 
 async def test_a_job_that_cannot_tell_what_it_needs_is_set_aside_and_stops_nothing() -> None:
-    stage = Stage(Resources(cpu=10), {"a": 1.0, "b": 1.0, "huge": 11.0})
+    stage = Stage(Resources(cpu=10), {"b": 1.0, "huge": 11.0, "a": 1.0}, most=1)
 
     def answer(job: str) -> None:
         if job == "b":

@@ -374,7 +374,8 @@ async def test_a_cost_that_fails_sets_its_job_aside_and_stops_nothing() -> None:
                 raise LookupError("no such cost")
             return Resources(cpu=1)
 
-    task = Costly("task", InProcessMetadataRepository(), resource_manager=ResourceManager(Resources(cpu=1)))
+    quota = ResourceManager(Resources(cpu=1))
+    task = Costly("task", InProcessMetadataRepository(), resource_manager=quota, max_concurrent=1)
 
     @task
     async def function(job: str) -> None:
