@@ -20,6 +20,7 @@ from pydatatask_core import (
     StoreUnavailableError,
     Task,
 )
+from pydatatask_core.task.policy import spelled
 from pydatatask_core.testing import Fail, Faults, always, faulty, nth, simulate
 
 
@@ -161,3 +162,11 @@ async def test_a_thread_that_outlives_its_controller_is_adopted_by_the_next_one(
     assert sorted(starts) == ["a", "b"]
     assert {record["result"] for record in done.data.values()} == {"success"}
     assert not task.live.futures
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [(0.0, "0"), (0.25, "0.25"), (10.0, "10"), (1_000_000.0, "1000000"), (1_234_567.8, "1234567.8")],
+)
+def test_every_sleep_understands_how_durations_are_spelled(duration: float, words: str) -> None:
+    assert spelled(duration) == words

@@ -130,6 +130,16 @@ async def test_an_input_that_vanished_sets_the_job_aside(
     assert app.all() == []
 
 
+async def test_a_long_timeout_is_kept_as_well(app: App, manager: DockerManager) -> None:
+    setting = Setting(manager, "sleep 60", timeout=2e6, grace=0)
+    async with setting.pipeline as pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=LIMIT))
+        container = await app.until_running()
+        await app.until(lambda _: "sleep 2000000" in str(container.top()["Processes"]), "its timer")
+        await setting.task.end("one", "cancelled")
+        await running
+
+
 async def test_a_script_that_ends_with_the_status_of_a_timeout_did_not_time_out(
     app: App, manager: DockerManager
 ) -> None:
@@ -324,7 +334,7 @@ async def test_of_several_who_claim_a_run_one_gets_it(app: App, manager: DockerM
 
 
 async def test_a_container_that_is_started_twice_runs_its_script_once(app: App, manager: DockerManager) -> None:
-    setting = Setting(manager, "echo ran; exit 9")
+    setting = Setting(manager, "echo ran >> /runs; cat /runs; exit 9")
     run = RunName("task", "one", 1)
     async with setting.pipeline as pipeline:
         await pipeline.run(launch_once=True, leave=True, timeout=LIMIT)

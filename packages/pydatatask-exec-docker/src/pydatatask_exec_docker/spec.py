@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 from pydatatask_core.streams import BlobReader
+from pydatatask_core.task.policy import spelled
 
 __all__ = [
     "CODE",
@@ -151,7 +152,7 @@ def configuration(
     if mem:
         # Without swap, what exceeds the limit is killed and not slowed down.
         host.update(Memory=mem, MemorySwap=mem)
-    words = ["-" if timeout is None else f"{timeout:g}", f"{grace:g}", "yes" if interleaved else "no"]
+    words = ["-" if timeout is None else spelled(timeout), spelled(grace), "yes" if interleaved else "no"]
     return {
         "Image": image,
         "Entrypoint": ["/bin/sh", "-c", SUPERVISE, "pydatatask", *words],

@@ -13,7 +13,7 @@ from attrs.validators import ge
 from ..errors import ConfigurationError
 from .record import Cause
 
-__all__ = ["Retries", "Seconds", "seconds"]
+__all__ = ["Retries", "Seconds", "seconds", "spelled"]
 
 Seconds = float | timedelta
 """A duration: a number of seconds, or a timedelta."""
@@ -25,6 +25,11 @@ RETRIED: frozenset[Cause] = frozenset({"exception", "exit", "timeout", "oom", "e
 def seconds(duration: Seconds | None) -> float | None:
     """Give a duration in seconds."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def spelled(duration: float) -> str:
+    """Write seconds as every ``sleep`` takes them: whole ones without a point, never with an exponent."""
+    return f"{duration:.3f}".rstrip("0").rstrip(".")
 
 
 @frozen

@@ -18,7 +18,7 @@ from ..runs.host import HostFile, HostFiles, HostSite, ProcessManager, run_path
 from ..runs.shell import BECOME, RUN
 from ..runs.site import Phase, RunName, Sighting
 from .live import LiveRuns
-from .policy import Seconds
+from .policy import Seconds, spelled
 from .restoring import restore
 from .run import PolicyOptions
 from .script import Interleave, ScriptTask
@@ -126,7 +126,7 @@ class ProcessTask(ScriptTask[HostFiles]):
         environ = await self.environment(variables)
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
         limits = (
-            f"{'-' if self.timeout is None else f'{self.timeout:g}'} {self.grace:g} "
+            f"{'-' if self.timeout is None else spelled(self.timeout)} {spelled(self.grace)} "
             f"{'/dev/null' if self.stdin is None else 'stdin'} {int(self.interleaved)}\n"
         )
         files: dict[str, HostFile | None] = {
