@@ -105,6 +105,50 @@ async def test_a_pod_that_somebody_else_deletes_is_lost_and_may_be_retried(
     assert record["attempts"][0]["cause"] == "lost"
 
 
+async def test_a_pod_that_its_node_evicts_is_lost_by_eviction_and_may_be_retried(manager: PodManager) -> None:
+    """Its log is lost as well: nodes do not keep it."""
+    bench = Bench(manager)
+    greedy = "[ ${HOSTNAME##*-} = 1 ] || exec echo modest; head -c 20000000 /dev/zero > /x; seq 1 300000; sleep 100"
+    bench.task("greedy", limited(greedy, "ephemeral-storage: 1Mi"), retries=1)
+
+    # Nodes look every 10 s.
+    await bench.run()
+
+    record = bench.done["greedy"]["job"]
+    assert (record["result"], record["attempt"]) == ("success", 2)
+    (evicted,) = record["attempts"]
+    assert (evicted["result"], evicted["cause"]) == ("lost", "evicted")
+    assert evicted["reason"].startswith("Evicted: Pod ephemeral local storage usage exceeds")
+    assert evicted["node"]
+    assert evicted["start_time"] < evicted["end_time"]
+    assert bench.logs["greedy"]["job"] == b"modest\n"
+
+
+async def test_a_pod_that_is_evicted_by_request_is_lost(namespace: Namespace, manager: PodManager) -> None:
+    bench = Bench(manager)
+    bench.shell("drained", "sleep 100")
+    async with bench.running():
+        (pod,) = await namespace.until(running, "it runs")
+        name = pod["metadata"]["name"]
+        told = json.loads(await namespace.kubectl("get", "--raw", "/apis/policy"))
+        eviction = {
+            "apiVersion": told["preferredVersion"]["groupVersion"],
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace.name},
+        }
+        path = f"/api/v1/namespaces/{namespace.name}/pods/{name}/eviction"
+        await namespace.kubectl("create", "--raw", path, "-f", "-", document=eviction)
+        await until(lambda: bench.done["drained"])
+
+    # Clusters tell since Kubernetes 1.26 why they delete it.
+    reason = bench.done["drained"]["job"]["reason"]
+    if "EvictionByEvictionAPI" in reason:
+        assert told(bench, "drained") == ("lost", "evicted")
+    else:
+        assert told(bench, "drained") == ("lost", "lost")
+        assert reason == "the pod was deleted by somebody else, or with its node"
+
+
 async def test_an_unschedulable_pod_waits_and_tells_what_for(namespace: Namespace, manager: PodManager) -> None:
     bench = Bench(manager)
     huge = bench.task("huge", manifest("true").replace("cpu: 1m", "cpu: 1000"))

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError, SiteFullError
 from pydatatask_core.job import is_valid_name
 from pydatatask_core.pipeline.quota import Resources
@@ -135,8 +135,11 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             return None
         version = int(pod["metadata"]["resourceVersion"])
         known = self._known.get(sighting.run)
-        if known is not None and known.uid == sighting.claim and known.version > version:
-            return known.sighting
+        if known is not None and known.uid == sighting.claim:
+            if known.version > version:
+                return known.sighting
+            # The status of a pod that was evicted tells nothing of its containers any more.
+            sighting = evolve(sighting, start_time=sighting.start_time or known.sighting.start_time)
         self._known[sighting.run] = _Known(
             sighting, version, containers_of(pod), requests_of(pod), has_node=bool(pod["spec"].get("nodeName"))
         )

@@ -45,10 +45,16 @@ _ENDS: Mapping[str, tuple[Result, Cause]] = {
         ("Evicted", "Preempting", "Preempted", "Shutdown", "NodeShutdown", "Terminated"), ("lost", "evicted")
     ),
     **dict.fromkeys(
+        ("EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager", "TerminationByKubelet"),
+        ("lost", "evicted"),
+    ),
+    "DeletionByPodGC": ("lost", "lost"),
+    **dict.fromkeys(
         ("NodeAffinity", "UnexpectedAdmissionError", "NodeSelectorMismatching"), ("failure", "unschedulable")
     ),
 }
-"""What our words and those of a kubelet mean. ``OutOfcpu`` and the like come besides."""
+"""What our words, those of a kubelet, and those of a cluster that disrupts a pod mean. ``OutOfcpu`` and the like come
+besides."""
 
 _CANCELLATIONS: Mapping[str, Cancellation] = {"cancelled": "cancelled", "dropped": "dropped"}
 
@@ -63,7 +69,7 @@ def sighting_of(pod: Pod, app: str) -> Sighting | None:
     if run is None:
         return None
     notes = metadata.get("annotations") or {}
-    ending = notes.get(END)
+    ending, why = _ending(pod)
     seen = Sighting(
         run=run,
         owner=str(notes.get(OWNER, "")),
@@ -80,7 +86,7 @@ def sighting_of(pod: Pod, app: str) -> Sighting | None:
         # A pod whose time is up is called failed while its containers still have their time to end.
         return evolve(seen, reason=None) if running_in(pod) else judged(seen, pod)
     if seen.phase is Phase.LEAVING:
-        told = status.get("reason")
+        told = why or status.get("reason")
         return evolve(seen, reason=f"the pod is being deleted{f' ({told})' if told else ''}")
     return seen
 
@@ -144,8 +150,7 @@ def _obstacle(pod: Pod) -> str | None:
 def judged(seen: Sighting, pod: Pod) -> Sighting:
     """Tell how a run ended whose pod has."""
     status = pod.get("status", {})
-    notes = pod["metadata"].get("annotations") or {}
-    ending, why = notes.get(END), notes.get(WHY)
+    ending, why = _ending(pod)
     ends = {name: state["terminated"] for name, state in _states(pod) if "terminated" in state}
     codes = {name: int(end.get("exitCode", 0)) for name, end in ends.items()}
     failed = next((name for name, code in codes.items() if code), None)
@@ -156,7 +161,7 @@ def judged(seen: Sighting, pod: Pod) -> Sighting:
     reason: str | None
     if status.get("phase") == "Succeeded":
         result, cause, reason = "success", None, "Completed"
-    elif ending is not None and ending in _ENDS:
+    elif ending is not None:
         result, cause = _ENDS[ending]
         reason = why or _words(told, status.get("message"))
     elif told in _ENDS or str(told).startswith("OutOf"):
@@ -178,6 +183,18 @@ def judged(seen: Sighting, pod: Pod) -> Sighting:
         return_codes=codes if len(containers_of(pod)) > 1 else None,
         end_time=_ended(pod) or now(),
     )
+
+
+def _ending(pod: Pod) -> tuple[str | None, str | None]:
+    """Give why somebody ends a pod, in one word and in words for people: what we wrote on it, or what a cluster did."""
+    notes = pod["metadata"].get("annotations") or {}
+    if notes.get(END) in _ENDS:
+        return notes[END], notes.get(WHY)
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            reason = condition.get("reason")
+            return reason if reason in _ENDS else None, _words(reason, condition.get("message"))
+    return None, None
 
 
 def _states(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
