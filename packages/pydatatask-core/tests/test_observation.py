@@ -76,15 +76,25 @@ def test_all_runs_are_known_when_it_is_open() -> None:
 
 
 def test_how_a_run_ended_that_says_nothing_is_found_out_before_it_is_open() -> None:
-    async def test(shed: Shed, observation: Observation) -> None:
-        latest = observation.latest("task", "job")
-        assert latest is not None
-        assert (latest.phase, latest.result) == (Phase.ENDED, "lost")
+    shed = Shed()
+    shed.put(sighting(phase=Phase.ENDED), silently=True)
 
-    assert watching(test, sighting(phase=Phase.ENDED)).asked_for("finish") == [FIRST]
+    async def be_slow(verb: str) -> None:
+        if verb == "finish":
+            await asyncio.sleep(5)
+
+    async def main() -> None:
+        shed.before = be_slow
+        async with opened(shed) as observation:
+            latest = observation.latest("task", "job")
+            assert latest is not None
+            assert (latest.phase, latest.result) == (Phase.ENDED, "lost")
+
+    simulate(main)
+    assert shed.asked_for("finish") == [FIRST]
 
 
-def test_what_cannot_be_found_out_is_asked_again_by_the_next_list() -> None:
+def test_what_cannot_be_found_out_is_told_and_asked_again_by_the_next_list(caplog: pytest.LogCaptureFixture) -> None:
     shed = Shed()
     shed.errors["finish"] = [SiteUnavailableError("out of reach")]
     shed.put(sighting(phase=Phase.ENDED), silently=True)
@@ -97,6 +107,7 @@ def test_what_cannot_be_found_out_is_asked_again_by_the_next_list() -> None:
 
     simulate(main)
     assert len(shed.asked_for("finish")) == 2
+    assert "on shed is not known yet: out of reach" in caplog.text
 
 
 def test_a_run_does_not_come_back_to_life() -> None:

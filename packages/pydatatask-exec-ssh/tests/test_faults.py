@@ -170,6 +170,19 @@ async def test_the_server_is_killed_while_an_input_is_on_its_way(victim: SSHServ
         ]
 
 
+async def test_a_sweep_leaves_what_is_being_staged(victim: SSHServer, fragile: SSHLinuxManager) -> None:
+    class Swept(Pattern):
+        @override
+        async def read(self, n: int = -1, /) -> bytes:
+            await fragile.sweep()
+            return await super().read(n)
+
+    async with fragile.watch():
+        await asyncio.to_thread(victim.sh, f"mkdir {fragile.basedir}/.new/left-over")
+        assert await fragile.claim("task@job", {"stdin": HostFile(Swept(1 << 20))})
+        assert victim.sh(f"ls -A {fragile.basedir}/.new {fragile.basedir}/task@job | grep -v :").split() == ["stdin"]
+
+
 async def test_a_server_that_hangs_is_noticed(victim: SSHServer, fragile: SSHLinuxManager) -> None:
     async with fragile.watch() as lines:
         assert await anext(lines) == "all"

@@ -16,8 +16,8 @@ besides what the job reads and writes:
 - ``group``: pid and start time in ticks of the job, which leads a session and a process group of its own;
 - ``exit``: exit status, reason (``-``, ``timeout``, ``cancelled``, ``lost``) and when it ended. It counts from when the
   line has its end, which is written last, so that it is never seen in part and a rename, one more process, is saved;
-- ``cancel``: the word ``cancelled`` or ``dropped``, if somebody wants the run to end. A supervisor that gets TERM without
-  it is ended by the host, which goes down, say: the run is lost;
+- ``cancel``: the word ``cancelled`` or ``dropped``, if somebody wants the run to end. A supervisor that gets TERM
+  without it is ended by the host, which goes down, say: the run is lost;
 - ``lost``: the supervisor was found dead, so a job that did not begin yet must not.
 
 Times are hundredths of a second since 1970 by the clock of the host. They are made from ``/proc/uptime`` and an

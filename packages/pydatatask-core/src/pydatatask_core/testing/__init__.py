@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
             "blobs",
             "changes",
             "creating",
+            "host_losses",
             "host_runs",
             "host_scripts",
             "host_suite",

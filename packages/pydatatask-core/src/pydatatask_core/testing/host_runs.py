@@ -1,4 +1,4 @@
-"""The life of runs on a host: who runs, what is adopted, cancelled, lost and swept."""
+"""The life of runs on a host: who runs, what is adopted, cancelled and swept."""
 
 from __future__ import annotations
 
@@ -7,36 +7,18 @@ from typing import Any
 
 import pytest
 
-from ..errors import ConflictError, MissingJobError, SiteUnavailableError
-from ..runs.host import ProcessManager
+from ..errors import ConflictError, SiteUnavailableError
+from ..runs.host import HostFiles, ProcessManager
 from ..runs.observation import Observation
-from ..runs.site import Phase, RunName, Sighting
+from ..runs.site import Phase, RunName
 from ..task.run import Dropped
-from .host_suite import HostSuite, Scene, until
+from .host_suite import LOG, HostSuite, Scene, ended, running
 
 __all__ = ["HostRunTests"]
-
-LOG = 'echo "{{ job }} $$" >> ../../../log\n'
-"""Notes a start in the app's folder."""
-
-
-def ended(seen: Sighting) -> bool:
-    """Whether a run has ended, and it is known how."""
-    return seen.phase is Phase.ENDED and seen.result is not None
-
-
-def running(seen: Sighting) -> bool:
-    """Whether a run has begun and not ended."""
-    return seen.phase is Phase.RUNNING
 
 
 class HostRunTests(HostSuite):
     """Part of :class:`ProcessManagerTests`."""
-
-    async def starts(self, manager: ProcessManager) -> list[str]:
-        """Give the jobs that began, and forget them."""
-        said = await self.on_host('cd "$1" && { [ ! -e log ] || cat log; rm -f log; }', manager.basedir)
-        return [line.split()[0] for line in said.splitlines()]
 
     async def test_a_live_run_is_adopted(self, manager: ProcessManager, twin: ProcessManager) -> None:
         script = LOG + "while [ ! -e ../../../go ]; do sleep 0.05; done; echo done"
@@ -125,24 +107,12 @@ class HostRunTests(HostSuite):
             async with asyncio.timeout(self.deadline):
                 while not (last := observation.latest("task", "job")) or not running(last):
                     await observation.change("task", "job", last)
-            await self._written(scene, b"begun\n")
+            await self.written(scene, b"begun\n")
             async with other.followed():
                 assert await other.task.end("job", how)
             result = await asyncio.wait_for(following, self.deadline)
         assert isinstance(result, Dropped) == (how == "dropped")
         return scene.records.get("job")
-
-    async def _written(self, scene: Scene, output: bytes) -> None:
-        run = (await scene.task.site.look("task", "job"))[-1].run
-
-        async def there() -> bool:
-            try:
-                async with await scene.task.site.open_output(run, "stdout") as file:
-                    return await file.read() == output
-            except MissingJobError:
-                return False
-
-        await until(there, f"{output!r} was written", self.deadline)
 
     async def test_ending_what_is_not_there(self, manager: ProcessManager) -> None:
         scene = self.scene(manager, "true")
@@ -171,139 +141,35 @@ class HostRunTests(HostSuite):
         assert await self.starts(manager) == ["job", "job"]
         await self.nothing_is_left(manager)
 
-    async def test_a_supervisor_that_was_killed_is_a_lost_run(self, manager: ProcessManager) -> None:
-        pids = f"{self.base(manager)}.pid"
-        scene = self.scene(manager, f"echo begun\nsleep 1000 & echo $! > {pids}; wait")
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            await scene.task.site.start(run)
-            seen = await self.seen(observation, run, running, "it runs")
-            child = await self.pid_in(pids)
-            await self.end(seen.identity["pid"])
-            lost = await self.seen(observation, run, ended, "it was found lost")
-            assert (lost.result, lost.cause) == ("lost", "lost")
-            assert not await self.lives(child), "what the lost run left in its group lives"
-        record = await scene.run()
-        assert record["result"] == "lost"
-        assert scene.outputs["job"] == b"begun\n"
-
-    async def test_a_job_does_not_begin_when_its_run_was_found_lost(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, LOG)
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            # As whoever finds the supervisor dead writes it, before looking for the job.
-            await self.on_host('echo 1 > "$1/task@job/1/lost"', manager.basedir)
-            await scene.task.site.start(run)
-            assert (await self.seen(observation, run, ended, "it ended")).return_code == 125
-        assert await self.starts(manager) == []
-
-    async def test_a_supervisor_is_deaf_to_what_ends_a_session(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, "while [ ! -e ../../../go ]; do sleep 0.05; done")
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            await scene.task.site.start(run)
-            seen = await self.seen(observation, run, running, "it runs")
-            await self.on_host('kill -HUP "$1"; kill -INT "$1"; kill -QUIT "$1"', str(seen.identity["pid"]))
-            await self.on_host('echo > "$1/go"', manager.basedir)
-            assert (await self.seen(observation, run, ended, "it ended")).result == "success"
-
-    async def test_a_supervisor_that_the_host_ends_leaves_a_lost_run(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, "trap 'echo bye; exit 3' TERM\necho begun\nwhile :; do sleep 0.05; done")
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            await scene.task.site.start(run)
-            seen = await self.seen(observation, run, running, "it runs")
-            await self._written(scene, b"begun\n")
-            # As a host does that goes down.
-            await self.on_host('kill -TERM "$1"', str(seen.identity["pid"]))
-            await self.seen(observation, run, ended, "it ended")
-        record = await scene.run()
-        assert (record["result"], record["cause"], record["return_code"]) == ("lost", "lost", 3)
-        assert scene.outputs["job"] == b"begun\nbye\n"
-
-    async def test_a_run_that_ended_meanwhile_is_not_taken_for_lost(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, "exit 4")
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            claimed = (await scene.task.site.look("task", "job"))[-1]
-            await scene.task.site.start(run)
-            last = await self.seen(observation, run, ended, "it ended")
-            for seen in (claimed, last):
-                assert (await scene.task.site.finish(seen)).return_code == 4
-            assert (await scene.task.site.look("task", "job"))[-1].return_code == 4
-
-    async def test_a_pid_that_another_process_has_now_proves_nothing(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, LOG)
-        pids = f"{self.base(manager)}.pid"
-        await self.on_host(
-            'setsid sh -c \'echo $$ > "$1"; exec sleep 1000\' sh "$1" </dev/null >/dev/null 2>&1 &', pids
-        )
-        foreign = await self.pid_in(pids)
-        async with scene.followed():
-            await self.claimed(scene)
-            # As if it had been started by a supervisor of that number, earlier than the process began.
-            await self.on_host(
-                'cd "$1/task@job/1" && read -r boot < /proc/sys/kernel/random/boot_id &&'
-                ' echo "$2 1 $boot $(readlink /proc/self/ns/pid) 170000000000" > start && echo "$2 1" > group',
-                manager.basedir,
-                str(foreign),
-            )
-        record = await scene.run()
-        assert record["result"] == "lost"
-        assert await self.lives(foreign), "somebody else's process was killed"
-        await self.end(foreign)
-
-    async def test_a_run_of_before_the_machine_started_anew_is_lost(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, LOG)
-        async with scene.followed():
-            await self.claimed(scene)
-            await self.on_host(
-                'cd "$1/task@job/1" && read -r stat < /proc/1/stat && set -- ${stat##*) } &&'
-                ' echo "1 ${20} another-boot $(readlink /proc/self/ns/pid) 170000000000" > start',
-                manager.basedir,
-            )
-        assert (await scene.run())["result"] == "lost"
-
-    async def test_whether_a_run_of_another_namespace_lives_is_not_known(self, manager: ProcessManager) -> None:
+    async def test_the_next_attempt_is_made_though_the_claim_of_the_last_vanished(
+        self, manager: ProcessManager
+    ) -> None:
         scene = self.scene(manager, LOG)
         async with scene.followed():
             run = await self.claimed(scene)
-            await self.on_host(
-                'cd "$1/task@job/1" && read -r boot < /proc/sys/kernel/random/boot_id &&'
-                ' echo "1 1 $boot pid:[1] 170000000000" > start',
-                manager.basedir,
-            )
-        async with scene.followed() as observation:
-            seen = await self.seen(observation, run, running, "it was seen")
-            assert "namespace" in str(seen.reason)
+            await self.on_host('rm -rf "$1/task@job"', manager.basedir)
+            second = run._replace(attempt=2)
+            assert await scene.task.site.claim(second, scene.task.owner, await scene.task.make(second)) is not None
+            (seen,) = await scene.task.site.look("task", "job")
+            assert (seen.run, seen.owner) == (second, scene.task.owner)
+            await scene.task.site.release("task", "job")
 
-    async def test_a_run_whose_folder_vanished_is_not_killed(self, manager: ProcessManager) -> None:
-        await self._vanishes(manager, f"{manager.basedir}/task@job")
+    async def test_a_claim_that_vanishes_while_the_next_attempt_is_made_in_it(
+        self, manager: ProcessManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scene = self.scene(manager, LOG)
+        claim = manager.claim
 
-    async def test_a_base_folder_that_vanished_kills_nothing(self, manager: ProcessManager) -> None:
-        await self._vanishes(manager, self.base(manager))
+        async def too_late(path: str, files: HostFiles) -> bool:
+            await self.on_host('rm -rf "$1/task@job"', manager.basedir)
+            return await claim(path, files)
 
-    async def _vanishes(self, manager: ProcessManager, path: str) -> None:
-        pids = f"{self.base(manager)}.pid"
-        scene = self.scene(manager, f"echo $$ > {pids}; while [ ! -e {pids}.go ]; do sleep 0.05; done")
-        async with scene.followed() as observation:
-            run = await self.claimed(scene)
-            await scene.task.site.start(run)
-            seen = await self.seen(observation, run, running, "it runs")
-            pid = await self.pid_in(pids)
-            await self.on_host('rm -rf "$1"', path)
-            found = await scene.task.site.vanished(seen)
-            assert found.phase is Phase.RUNNING, "it was given up though it lives"
-            assert await self.lives(pid), "it was killed"
-            await self.on_host('echo > "$1.go"', pids)
-
-            async def over() -> bool:
-                return (await scene.task.site.vanished(seen)).result == "lost"
-
-            await until(over, "it was given up when it had ended", self.deadline)
-            assert not await self.lives(pid)
-        # The folder is made again for who claims next.
-        assert (await self.scene(manager, "true").run("next"))["result"] == "success"
+        async with scene.followed():
+            second = (await self.claimed(scene))._replace(attempt=2)
+            monkeypatch.setattr(manager, "claim", too_late)
+            with pytest.raises(SiteUnavailableError, match="vanished"):
+                await scene.task.site.claim(second, scene.task.owner, await scene.task.make(second))
+        assert await self.left(manager) == []
 
     async def test_two_race_for_one_claim(self, manager: ProcessManager, twin: ProcessManager) -> None:
         await self.race(manager, twin, self.rounds)
@@ -336,21 +202,6 @@ class HostRunTests(HostSuite):
         made = await scene.task.site.claim(run, scene.task.owner, await scene.task.make(run))
         await scene.task.site.start(run)
         return made is not None
-
-    async def test_the_site_says_when_it_cannot_tell_the_end(self, manager: ProcessManager) -> None:
-        scene = self.scene(manager, LOG)
-        async with scene.followed():
-            run = await self.claimed(scene)
-            await self.on_host(
-                'cd "$1/task@job/1" && echo "1 1 another-boot pid:[1] 170000000000" > start && mkdir lost',
-                manager.basedir,
-            )
-            (seen,) = await scene.task.site.look("task", "job")
-            with pytest.raises(SiteUnavailableError):
-                await scene.task.site.finish(seen)
-            await self.on_host('rmdir "$1/task@job/1/lost"', manager.basedir)
-            assert (await scene.task.site.finish(seen)).result == "lost"
-            assert run == seen.run
 
     async def test_leftovers_of_those_who_died_are_swept_by_who_watches_next(self, manager: ProcessManager) -> None:
         async with manager.watch():

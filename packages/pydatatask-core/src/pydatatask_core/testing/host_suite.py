@@ -11,19 +11,33 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
+from ..errors import MissingJobError
 from ..pipeline.quota import Resources
 from ..repository.memory import InProcessBlobRepository, InProcessMetadataRepository
 from ..repository.protocols import BlobRepository
 from ..runs.host import HostFile, HostFiles, ProcessManager
 from ..runs.observation import Observation, observation_of
-from ..runs.site import RunName, Sighting
+from ..runs.site import Phase, RunName, Sighting
 from ..task.process import ProcessTask
 from ..task.run import Ended
 
-__all__ = ["HostSuite", "Scene", "until"]
+__all__ = ["LOG", "HostSuite", "Scene", "ended", "running", "until"]
 
 LOOK = 0.05
 """Seconds between two looks at what a process does."""
+
+LOG = 'echo "{{ job }} $$" >> ../../../log\n'
+"""Notes a start in the app's folder."""
+
+
+def ended(seen: Sighting) -> bool:
+    """Whether a run has ended, and it is known how."""
+    return seen.phase is Phase.ENDED and seen.result is not None
+
+
+def running(seen: Sighting) -> bool:
+    """Whether a run has begun and not ended."""
+    return seen.phase is Phase.RUNNING
 
 
 async def until(found: Callable[[], Awaitable[bool]], what: str, deadline: float) -> None:
@@ -135,6 +149,24 @@ class HostSuite(ABC):
                     return last
                 await observation.change(run.task, run.job, last)
         raise AssertionError(what)
+
+    async def starts(self, manager: ProcessManager) -> list[str]:
+        """Give the jobs that began, and forget them."""
+        said = await self.on_host('cd "$1" && { [ ! -e log ] || cat log; rm -f log; }', manager.basedir)
+        return [line.split()[0] for line in said.splitlines()]
+
+    async def written(self, scene: Scene, output: bytes) -> None:
+        """Wait until the last attempt at the job has written so much and no more."""
+        run = (await scene.task.site.look("task", "job"))[-1].run
+
+        async def there() -> bool:
+            try:
+                async with await scene.task.site.open_output(run, "stdout") as file:
+                    return await file.read() == output
+            except MissingJobError:
+                return False
+
+        await until(there, f"{output!r} was written", self.deadline)
 
     async def pid_in(self, path: str) -> int:
         """Wait for a file with a pid on the host, and give that."""

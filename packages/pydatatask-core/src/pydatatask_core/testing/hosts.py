@@ -18,6 +18,7 @@ A test may be skipped by a flag, and is never overridden.
 
 from __future__ import annotations
 
+from .host_losses import HostLossTests
 from .host_runs import HostRunTests
 from .host_scripts import HostScriptTests
 from .host_verbs import HostVerbTests
@@ -25,5 +26,5 @@ from .host_verbs import HostVerbTests
 __all__ = ["ProcessManagerTests"]
 
 
-class ProcessManagerTests(HostVerbTests, HostScriptTests, HostRunTests):
+class ProcessManagerTests(HostVerbTests, HostScriptTests, HostRunTests, HostLossTests):
     """Each promise of :class:`ProcessManager`, and of the site and the scripts that stand on it."""
