@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,11 @@ class TestCluster(ExecutionSiteTests):
 @pytest.mark.campaign
 class TestClusterAtEveryStep(TestCluster):
     stride = 1
+
+    @pytest.fixture(autouse=True)
+    def _takes_long(self) -> None:
+        """All steps together may take longer than a test may otherwise. Each program has a time limit of its own."""
+        faulthandler.cancel_dump_traceback_later()
 
 
 def app_of(folder: Path) -> str:
