@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,15 +131,29 @@ async def test_a_date_that_python_cannot_hold_breaks_its_own_document_alone(repo
         from_document(document)
 
 
-async def test_keys_that_are_no_strings_are_skipped_with_a_warning(
-    repo: MongoMetadataRepository, raw: RawCollection, caplog: pytest.LogCaptureFixture
+async def listing(repo: MongoMetadataRepository) -> list[str]:
+    return [job async for job in repo]
+
+
+async def values_of_all(repo: MongoMetadataRepository) -> list[str]:
+    return list(await repo.info_all())
+
+
+async def versions(repo: MongoMetadataRepository) -> list[str]:
+    return [pair[0] async for page in repo.versions() for pair in page]
+
+
+@pytest.mark.parametrize("verb", [listing, values_of_all, versions])
+async def test_keys_that_are_no_jobs_are_skipped_with_a_warning(
+    repo: MongoMetadataRepository,
+    raw: RawCollection,
+    caplog: pytest.LogCaptureFixture,
+    verb: Callable[[MongoMetadataRepository], Coroutine[Any, Any, list[str]]],
 ) -> None:
-    await raw.insert_many([{"_id": ObjectId()}, {"_id": 5}, {"_id": "job"}])
+    await raw.insert_many([{"_id": ObjectId()}, {"_id": 5}, {"_id": "a\nb"}, {"_id": "job"}])
     with caplog.at_level(logging.WARNING, "pydatatask.repository"):
-        assert [job async for job in repo] == ["job"]
-        assert set(await repo.info_all()) == {"job"}
-        assert [pair[0] async for page in repo.versions() for pair in page] == ["job"]
-    assert "skipped 2 stored keys" in caplog.text
+        assert await verb(repo) == ["job"]
+    assert "skipped 3 stored keys" in caplog.text
     assert not await repo.contains("5")
 
 

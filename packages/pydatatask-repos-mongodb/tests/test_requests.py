@@ -81,12 +81,14 @@ async def test_a_listing_asks_for_keys_by_the_batch(
     repo: MongoMetadataRepository, raw: RawCollection, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repository, "KEYS", 200)
+    monkeypatch.setattr(repository, "PAGE", 150)
     await raw.insert_many([{"_id": f"job{number}", "fill": "x" * 100} for number in range(500)])
-    pages = [page async for page in repo.pages()]
-    assert sum(map(len, pages)) == 500
-    assert requests.names == ["find", "getMore", "getMore"]
-    assert requests.sent[0]["projection"] == {"_id": 1}
-    assert {command.get("batchSize") for command in requests.sent} == {200}
+    assert [len(page) async for page in repo.pages()] == [150, 50, 150, 50, 100]
+    assert len([key async for key in repo.unfiltered_iter()]) == 500
+    assert requests.names == ["find", "getMore", "getMore"] * 2
+    for sent in (requests.sent[:3], requests.sent[3:]):
+        assert sent[0]["projection"] == {"_id": 1}
+        assert {command.get("batchSize") for command in sent} == {200}
 
 
 async def test_info_all_reads_by_the_batch(
@@ -110,4 +112,18 @@ async def test_a_listing_that_is_left_early_lets_go_of_its_cursor(
         break
     await pages.aclose()  # type: ignore[attr-defined]  # it is a generator, which an iterator need not be
     assert requests.names[0] == "find"
+    assert requests.names[-1] == "killCursors"
+
+
+@pytest.mark.slow
+async def test_change_streams_that_are_not_wanted_any_more_are_let_go_of(
+    repo: MongoMetadataRepository, requests: Requests
+) -> None:
+    await repo.validate()
+    assert requests.names[:2] == ["find", "aggregate"]
+    assert requests.names[-1] == "killCursors"
+    requests.sent.clear()
+    async with repo.watch():
+        pass
+    assert requests.names[0] == "aggregate"
     assert requests.names[-1] == "killCursors"

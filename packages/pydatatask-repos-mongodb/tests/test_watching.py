@@ -192,6 +192,18 @@ async def test_change_streams_that_are_taken_away_turn_watching_into_polling(
     assert sources == [ChangeSource.WATCHED, ChangeSource.POLLED]
 
 
+async def test_who_validates_again_finds_out_that_change_streams_are_gone(
+    repo: MongoMetadataRepository, request: pytest.FixtureRequest
+) -> None:
+    sources = []
+    await repo.validate()
+    sources.append(repo.change_source)
+    request.getfixturevalue("without_streams")
+    await repo.validate()
+    sources.append(repo.change_source)
+    assert sources == [ChangeSource.WATCHED, ChangeSource.POLLED]
+
+
 async def test_what_one_object_found_out_all_of_the_location_know(live: Collection) -> None:
     def library() -> Collection:
         return live
