@@ -94,15 +94,18 @@ class Folder:
         return True
 
     def discard(self, staged: Path) -> None:
-        """Delete a staged folder, or what is left of one."""
-        _delete(staged)
+        """Delete a staged folder, if it is there: whole, though a thread that nobody waits for may be settling it."""
+        self._take_away(staged)
 
     def remove(self, name: str) -> None:
         """Rename a claim away and delete it."""
+        self._take_away(self.path / name)
+
+    def _take_away(self, path: Path) -> None:
         aside = self.path / ".old" / secrets.token_hex(8)
-        with _explained("delete the run", self.path / name):
+        with _explained("delete", path):
             try:
-                (self.path / name).rename(aside)
+                path.rename(aside)
             except FileNotFoundError:
                 return
             _delete(aside)
