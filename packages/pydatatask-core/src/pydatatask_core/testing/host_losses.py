@@ -98,6 +98,54 @@ class HostLossTests(HostSuite):
         assert await self.lives(foreign), "somebody else's process was killed"
         await self.end(foreign)
 
+    async def test_what_runs_now_is_not_ended_for_a_run_of_before_the_machine_started_anew(
+        self, manager: ProcessManager
+    ) -> None:
+        scene = self.scene(manager, LOG)
+        pids = f"{self.base(manager)}.pid"
+        await self.on_host(
+            'setsid sh -c \'echo $$ > "$1"; exec sleep 1000\' sh "$1" </dev/null >/dev/null 2>&1 &', pids
+        )
+        foreign = await self.pid_in(pids)
+        async with scene.followed():
+            await self.claimed(scene)
+            # Counted from another start, its time may be the same.
+            await self.on_host(
+                'cd "$1/task@job/1" && read -r stat < "/proc/$2/stat" && set -- "$2" ${stat##*) } &&'
+                ' echo "$1 ${21} another-boot $(readlink /proc/self/ns/pid) 170000000000" > start &&'
+                ' echo "$1 ${21}" > group',
+                manager.basedir,
+                str(foreign),
+            )
+        assert (await scene.run())["result"] == "lost"
+        assert await self.lives(foreign), "somebody else's process was killed"
+        await self.end(foreign)
+
+    async def test_a_run_that_lives_is_not_finished(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, "while [ ! -e ../../../go ]; do sleep 0.05; done; exit 4")
+        async with scene.followed() as observation:
+            run = await self.claimed(scene)
+            await scene.task.site.start(run)
+            seen = await self.seen(observation, run, running, "it runs")
+            # Its job leads a group of its own by then.
+            await self.pid_in(f"{manager.basedir}/task@job/1/group")
+            assert (await scene.task.site.finish(seen)).phase is Phase.RUNNING
+            await self.on_host('echo > "$1/go"', manager.basedir)
+            assert (await self.seen(observation, run, ended, "it ended")).return_code == 4
+
+    async def test_a_cancellation_that_was_interrupted_is_none_the_less_one(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, LOG)
+        async with scene.followed():
+            await self.claimed(scene)
+            # It won the start, and died before it said so.
+            await self.on_host(
+                'cd "$1/task@job/1" && read -r boot < /proc/sys/kernel/random/boot_id && echo cancelled > cancel &&'
+                ' echo "0 0 $boot $(readlink /proc/self/ns/pid) 170000000000" > start',
+                manager.basedir,
+            )
+        assert (await scene.run())["result"] == "cancelled"
+        assert await self.starts(manager) == []
+
     async def test_a_run_of_before_the_machine_started_anew_is_lost(self, manager: ProcessManager) -> None:
         scene = self.scene(manager, LOG)
         async with scene.followed():

@@ -141,6 +141,16 @@ class HostRunTests(HostSuite):
         assert await self.starts(manager) == ["job", "job"]
         await self.nothing_is_left(manager)
 
+    async def test_attempts_are_seen_in_their_order(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, LOG)
+        async with scene.followed():
+            run = await self.claimed(scene)
+            for attempt in (10, 2):
+                later = run._replace(attempt=attempt)
+                await scene.task.site.claim(later, scene.task.owner, await scene.task.make(later))
+            assert [seen.run.attempt for seen in await scene.task.site.look("task", "job")] == [1, 2, 10]
+            await scene.task.site.release("task", "job")
+
     async def test_the_next_attempt_is_made_though_the_claim_of_the_last_vanished(
         self, manager: ProcessManager
     ) -> None:
