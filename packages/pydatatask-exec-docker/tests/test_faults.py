@@ -84,6 +84,54 @@ async def test_connections_that_break_again_and_again_lose_nothing(
     assert app.all() == []
 
 
+REQUESTS = {
+    "events": b"GET /v1.41/events",
+    "list": b"GET /v1.41/containers/json",
+    "create": b"POST /v1.41/containers/create",
+    "write": b"PUT /v1.41/containers/",
+    "name": b"/rename?",
+    "start": b"/start HTTP",
+    "inspect": b"/json HTTP",
+    "read": b"GET /v1.41/containers/%s/archive",
+    "remove": b"DELETE /v1.41/containers/",
+}
+
+
+@pytest.mark.parametrize("mark", REQUESTS.values(), ids=list(REQUESTS))
+async def test_an_answer_that_is_lost_loses_nothing(
+    app: App, far: DockerManager, proxy: BreakingProxy, mark: bytes
+) -> None:
+    pipeline, task, out = task_of(far, "cat", 1)
+    with starts_of(app) as starts:
+        async with pipeline:
+            proxy.lose_answer(*mark.split(b"%s"))
+            await pipeline.run(timeout=90)
+
+    assert proxy.lost.is_set()
+    assert isinstance(task.done, InProcessMetadataRepository)
+    assert [(record["result"], record["attempt"]) for record in task.done.data.values()] == [("success", 1)]
+    assert out.data == {"job0": b"input 0\n"}
+    assert starts == ["job0"]
+    assert app.all() == []
+
+
+async def test_a_claim_that_stands_though_its_answer_is_lost_is_followed(
+    app: App, far: DockerManager, proxy: BreakingProxy
+) -> None:
+    session, engine = engine_of(far)
+    done = InProcessMetadataRepository()
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, "true", done=done)
+    task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
+    async with Pipeline([task], session) as pipeline:
+        # The container has its name from the beginning, since nothing is put into it.
+        proxy.lose_answer(REQUESTS["create"])
+        await pipeline.run(timeout=90)
+
+    assert proxy.lost.is_set()
+    assert [(record["result"], record["attempt"]) for record in done.data.values()] == [("success", 1)]
+    assert app.all() == []
+
+
 async def test_a_run_that_ends_while_nobody_can_see_it_is_seen_afterwards(
     app: App, far: DockerManager, proxy: BreakingProxy
 ) -> None:

@@ -21,7 +21,7 @@ from typing import Generic, Literal, TypeVar
 from typing_extensions import Unpack, override
 
 from ..clock import now
-from ..errors import ConflictError, MissingJobError, SiteUnavailableError, StoreUnavailableError
+from ..errors import ConflictError, MissingJobError, SiteFullError, SiteUnavailableError, StoreUnavailableError
 from ..repository.memory import InProcessMetadataRepository
 from ..repository.protocols import BlobRepository, MetadataRepository, Repository
 from ..streams import copy
@@ -235,15 +235,32 @@ class SiteTask(RunTask, Generic[Spec]):
         if self.site.creating_starts and await self._is_inhibited(job):
             return False
         run = RunName(self.name, job, attempt)
-        claimed = await self.site.claim(run, self.owner, await self.make(run))
-        if claimed is None:
-            # Somebody was faster. Nothing is there if it was released in this moment.
-            for seen in await self.site.look(self.name, job):
-                observation.see(seen)
+        spec = await self.make(run)
+        try:
+            claimed = await self.site.claim(run, self.owner, spec)
+        except SiteFullError:
+            raise
+        except SiteUnavailableError:
+            # Perhaps only the answer is lost. A claim that stands keeps its job from another start, so follow it.
+            if not await self._find(observation, run):
+                raise
         else:
-            observation.see(claimed)
+            if claimed is not None:
+                observation.see(claimed)
+            elif not await self._find(observation, run):
+                # Somebody was faster and released it in this moment, or what stands there is no run.
+                _log.warning("%s, job %s: %s has something of its name that is no run.", self.name, job, self.site.host)
+                return False
         self._due.discard(job)
         return True
+
+    async def _find(self, observation: Observation, run: RunName) -> bool:
+        """See what the site has of a job, and tell whether that run is there."""
+        job = run.job
+        seen = await self.persist("see whether it is claimed", job, lambda: self.site.look(self.name, job))
+        for sighting in seen:
+            observation.see(sighting)
+        return any(sighting.run == run for sighting in seen)
 
     async def _start(self, observation: Observation, claimed: Sighting) -> bool:
         """Ask once more whether the job may start, and start its run; or take the claim back."""
