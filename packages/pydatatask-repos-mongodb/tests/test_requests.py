@@ -87,7 +87,7 @@ async def test_a_listing_asks_for_keys_by_the_batch(
     assert len([key async for key in repo.unfiltered_iter()]) == 500
     assert requests.names == ["find", "getMore", "getMore"] * 2
     for sent in (requests.sent[:3], requests.sent[3:]):
-        assert sent[0]["projection"] == {"_id": 1}
+        assert sent[0]["projection"] == sent[0]["hint"] == {"_id": 1}
         assert {command.get("batchSize") for command in sent} == {200}
 
 
