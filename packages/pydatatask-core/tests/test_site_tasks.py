@@ -232,6 +232,24 @@ def test_a_claim_that_somebody_made_in_this_moment_is_followed() -> None:
     assert shed.asked_for("start") == [FIRST]
 
 
+def test_a_site_that_has_something_of_that_name_and_shows_no_run_is_not_stormed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    moments: list[float] = []
+
+    class Occupied(Shed):
+        @override
+        async def claim(self, run: RunName, owner: str, spec: str) -> Sighting | None:
+            moments.append(time())
+            return None if len(moments) < 4 else await super().claim(run, owner, spec)
+
+    task = ShedTask(Occupied(), InProcessMetadataRepository())
+    simulate(lambda: run(task))
+    assert [later - earlier for earlier, later in pairwise(moments)] == [pytest.approx(1, abs=0.1)] * 3
+    assert "shed has something of its name that is no run" in caplog.text
+    assert record_of(task)["result"] == "success"
+
+
 def test_a_run_that_was_started_and_is_not_heard_of_is_started_again() -> None:
     shed, task = shed_task()
     starts: list[float] = []

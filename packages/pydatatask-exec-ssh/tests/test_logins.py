@@ -122,6 +122,9 @@ async def test_a_server_that_refuses_us_is_not_stormed(server: SSHServer, base: 
             # Whoever asks before it is due is told the same.
             with pytest.raises(SiteCredentialsError, match=USER):
                 await manager.sh("true")
+            with pytest.raises(SiteCredentialsError, match=USER):
+                async with manager.watch():
+                    pass
             await asyncio.sleep(0.02)
     assert len(attempts) == 1
 

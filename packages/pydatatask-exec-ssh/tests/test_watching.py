@@ -52,6 +52,16 @@ async def test_beginning_and_end_are_told_soon(
         assert (await told(lines, lambda words: words[12] != "-"))[10] == "0"
 
 
+async def test_a_supervisor_holds_nothing_of_the_connection(manager: SSHLinuxManager, server: SSHServer) -> None:
+    async with manager.watch() as lines:
+        await manager.claim("task@job", run_of("while [ ! -e ../../../go ]; do sleep 0.05; done"))
+        await manager.spawn("task@job/1")
+        pid = (await told(lines, lambda words: words[4] == "yes"))[5]
+        held = await asyncio.to_thread(server.sh, f"for fd in /proc/{pid}/fd/*; do readlink $fd; done")
+        await asyncio.to_thread(server.sh, f"touch {manager.basedir}/go")
+    assert not [name for name in held.split() if name.startswith(("pipe:", "socket:"))], held
+
+
 async def test_a_supervisor_that_died_is_told_soon_though_its_run_is_no_news(
     manager: SSHLinuxManager, twin: SSHLinuxManager, server: SSHServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

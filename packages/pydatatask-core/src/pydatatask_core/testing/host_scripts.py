@@ -111,6 +111,27 @@ class HostScriptTests(HostSuite):
             record = await self.scene(manager, script, grace=0.3).run()
         assert (record["result"], record["return_code"]) == ("success", 0)
 
+    async def test_a_zombie_in_the_group_keeps_no_run_from_its_end(self, manager: ProcessManager) -> None:
+        pids = f"{self.base(manager)}.pid"
+        # Its parent left the group, and does not ask for it.
+        script = f"(true & echo $! > zombie; exec setsid sh -c 'echo $$ > {pids}; exec sleep 1000') >/dev/null 2>&1 &"
+        scene = self.scene(manager, f"{script}\nwhile [ ! -s {pids} ]; do sleep 0.05; done", grace=0.3)
+        async with asyncio.timeout(self.deadline):
+            record = await scene.run()
+        assert record["result"] == "success"
+        await self.end(await self.pid_in(pids))
+
+    async def test_what_is_left_in_the_group_is_known_by_whatever_name(self, manager: ProcessManager) -> None:
+        pids = f"{self.base(manager)}.pid"
+        lines = "#!/bin/sh\\nmkfifo pipe; echo > ready; read -r line < pipe\\n"
+        script = (
+            f"printf '{lines}' > 'a) Z 1 (b'; chmod 700 a*; './a) Z 1 (b' & echo $! > {pids}\n"
+            "while [ ! -e ready ]; do sleep 0.05; done"
+        )
+        record = await self.scene(manager, script, grace=0.3).run()
+        assert record["result"] == "success"
+        assert not await self.lives(await self.pid_in(pids))
+
     async def test_a_daemon_that_left_the_session_survives(self, manager: ProcessManager) -> None:
         pids = f"{self.base(manager)}.pid"
         daemon = f"setsid sh -c 'echo $$ > {pids}; exec sleep 1000' < /dev/null > /dev/null 2>&1 &"
