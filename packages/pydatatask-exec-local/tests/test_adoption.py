@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pydatatask_core import (
     InProcessBlobRepository,
     InProcessMetadataRepository,
@@ -14,7 +18,42 @@ from pydatatask_core import (
     Resources,
     Session,
 )
+from pydatatask_core.repository.changes import ChangeSource, KeyEvent, Removed
 from pydatatask_exec_local import LocalLinuxManager
+from typing_extensions import override
+
+
+class Announcing(InProcessMetadataRepository):
+    """Tells of what is written and removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: asyncio.Queue[Any] = asyncio.Queue()
+        self._removed: asyncio.Queue[KeyEvent] = asyncio.Queue()
+
+    @property
+    @override
+    def change_source(self) -> ChangeSource:
+        return ChangeSource.WATCHED
+
+    @override
+    async def dump(self, job: str, data: Any, /) -> None:
+        await super().dump(job, data)
+        self.written.put_nowait(data)
+
+    @override
+    async def delete(self, job: str, /) -> None:
+        await super().delete(job)
+        self._removed.put_nowait(Removed(job))
+
+    @override
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[KeyEvent]]:
+        async def events() -> AsyncIterator[KeyEvent]:
+            while True:
+                yield await self._removed.get()
+
+        yield events()
 
 
 def leave_a_run(folder: Path, owner: str, namespace: str) -> None:
@@ -69,6 +108,62 @@ async def test_a_run_in_another_pid_namespace_is_kept_as_live_until_somebody_say
         await task.links["live"].repo.delete("job")
         await pipeline.run()
     assert done.data["job"]["result"] == "success"
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_a_run_that_people_were_told_of_and_whose_folder_is_gone_is_lost_when_its_supervisor_is(
+    tmp_path: Path, lives: bool
+) -> None:
+    session = Session()
+
+    @session.resource
+    async def machine() -> AsyncIterator[LocalLinuxManager]:
+        yield LocalLinuxManager("app", tmp_path / "base")
+
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespace = os.readlink("/proc/self/ns/pid")
+    identity = {"pid": os.getpid(), "ticks": ticks if lives else 1, "boot": boot, "namespace": namespace}
+    told = {"job": {"attempt": 3, "claim": "word", "identity": identity}}
+    done, pids = InProcessMetadataRepository(), InProcessMetadataRepository(told)
+    task = ProcessTask("task", machine, None, Resources(), pids, "true\n", done=done)
+    task.link("inputs", InProcessMetadataRepository({"job": {}}), is_input=True)
+    async with Pipeline([task], session) as pipeline:
+        if lives:
+            await pipeline.update()
+            assert done.data == {}
+            assert pids.data.keys() == {"job"}
+            return
+        await pipeline.run()
+    assert (done.data["job"]["result"], done.data["job"]["attempt"]) == ("lost", 3)
+    assert pids.data == {}
+
+
+@pytest.mark.parametrize("record", [1234, {"pid": 1234}, None, "x"])
+async def test_what_earlier_releases_told_of_live_runs_is_no_run(tmp_path: Path, record: object) -> None:
+    manager = LocalLinuxManager("app", tmp_path / "base")
+    pids = InProcessMetadataRepository({"job": record})
+    task = ProcessTask("task", lambda: manager, None, Resources(), pids, "true\n", done=InProcessMetadataRepository())
+    assert list(await task.live_jobs()) == []
+    await task.released()
+
+
+async def test_a_live_record_that_disappears_is_written_again_while_its_run_is_live_alone(tmp_path: Path) -> None:
+    manager = LocalLinuxManager("app", tmp_path / "base")
+    pids = Announcing()
+    script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done\n"
+    task = ProcessTask("task", lambda: manager, None, Resources(), pids, script, done=InProcessMetadataRepository())
+    await task.live_jobs()
+    running = asyncio.ensure_future(task.run("job"))
+    async with asyncio.timeout(20):
+        before = await pids.written.get()
+        await pids.delete("job")
+        assert await pids.written.get() == before
+        (tmp_path / "go").touch()
+        await running
+    await task.released()
+    assert pids.data == {}
+    assert pids.written.empty()
 
 
 async def test_an_exit_record_without_its_end_does_not_count(tmp_path: Path) -> None:
