@@ -29,7 +29,7 @@ def engine() -> Iterator[Engine]:
     [
         pytest.param(8, 6, 0.0, 0, marks=pytest.mark.slow),
         # All twenty are live before the first of them ends.
-        pytest.param(20, 30, 25.0, 1, marks=pytest.mark.campaign),
+        pytest.param(20, 30, 60.0, 1, marks=pytest.mark.campaign),
     ],
 )
 def test_killed_at_random_instants_while_containers_run(

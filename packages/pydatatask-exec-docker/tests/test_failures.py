@@ -148,6 +148,17 @@ async def test_a_script_that_ends_with_the_status_of_a_timeout_did_not_time_out(
     assert (record["result"], record["cause"], record["return_code"]) == ("failure", "exit", 124)
 
 
+async def test_the_end_is_told_to_what_a_script_waits_for(app: App, manager: DockerManager) -> None:
+    script = "trap 'echo cleaned; exit 0' TERM; echo begun; sleep 60"
+    setting = Setting(manager, script, timeout=1.0, grace=40)
+
+    record = await setting.record()
+
+    assert record["result"] == "timeout"
+    assert (record["end_time"] - record["start_time"]).total_seconds() < 30
+    assert setting.out.data == {"one": b"begun\ncleaned\n"}
+
+
 async def test_a_script_has_the_grace_to_end_by_itself(app: App, manager: DockerManager) -> None:
     script = "trap 'sleep 0.5; echo cleaned; exit 0' TERM; echo begun; while :; do sleep 0.1; done"
     setting = Setting(manager, script, timeout=1.0)
@@ -301,12 +312,13 @@ async def test_a_container_that_cannot_be_started_fails_the_run_and_says_why(app
 
 
 async def test_a_script_that_is_not_root_may_write_and_read(app: App, manager: DockerManager) -> None:
-    setting = Setting(manager, "id -u; pwd; touch here", user="4711:4711", workdir="/tmp")
+    values = InProcessBlobRepository({"one": b"input\n"})
+    setting = Setting(manager, "id -u; pwd; touch here; cat", user="4711:4711", workdir="/tmp", stdin=values)
 
     record = await setting.record()
 
     assert record["result"] == "success"
-    assert setting.out.data == {"one": b"4711\n/tmp\n"}
+    assert setting.out.data == {"one": b"4711\n/tmp\ninput\n"}
 
 
 async def test_a_container_of_somebody_else_in_the_place_is_a_conflict(app: App, manager: DockerManager) -> None:

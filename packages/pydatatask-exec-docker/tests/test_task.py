@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from containers import BUSYBOX, App, engine_of
 from pydatatask_core import (
     InProcessBlobRepository,
@@ -13,7 +14,7 @@ from pydatatask_core import (
     Resources,
 )
 from pydatatask_core.task.script import STDOUT
-from pydatatask_exec_docker import ContainerTask, DockerManager
+from pydatatask_exec_docker import ContainerTask, DockerManager, archive
 
 QUOTA = ResourceManager(Resources.parse(8, "4Gi"))
 SMALL = Resources.parse(0.1, "32Mi")
@@ -71,6 +72,32 @@ async def test_input_of_any_bytes_comes_out_as_it_went_in(app: App, manager: Doc
     assert {job: record["result"] for job, record in done.data.items()} == dict.fromkeys(values, "success")
     assert out.data == values
     assert app.all() == []
+
+
+async def test_input_in_many_pieces_keeps_its_order(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "PIECE", 1000)
+    session, engine = engine_of(manager)
+    value = b"".join(b"%d\n" % number for number in range(5000))
+    out = InProcessBlobRepository()
+    stdin = InProcessBlobRepository({"one": value})
+    task = ContainerTask(
+        "echo",
+        engine,
+        None,
+        Resources(),
+        BUSYBOX,
+        "cat",
+        done=InProcessMetadataRepository(),
+        stdin=stdin,
+        stdout=out,
+    )
+
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run(timeout=60)
+
+    assert out.data == {"one": value}
 
 
 async def test_standard_error_can_be_among_the_output_in_order(app: App, manager: DockerManager) -> None:

@@ -23,26 +23,15 @@ from pydatatask_core.streams import BlobReader
 from typing_extensions import override
 
 from ._errors import asking
+from .accounts import Reader
 from .archive import files_of, mark_of
-from .engine import QUICK, Engine, Event, Inspected
+from .engine import QUICK, Engine, Event
 from .execution import ContainerExecution
 from .naming import APP, container_name, is_staged, labels, staging_name, wanted
 from .outputs import Outputs
 from .reading import FollowedFile
-from .spec import CODE, ENDED, FOLDER, FOLLOW, MARK, ContainerSpec
-from .status import (
-    KILLED,
-    LOST,
-    claimed,
-    has_failed_to_start,
-    is_in_doubt,
-    lost,
-    names_of,
-    of_event,
-    of_inspected,
-    run_of_event,
-    run_of_listed,
-)
+from .spec import FOLDER, FOLLOW, MARK, ContainerSpec
+from .status import LOST, claimed, is_in_doubt, lost, names_of, of_event, run_of_event, run_of_listed
 
 __all__ = ["DockerManager"]
 
@@ -85,7 +74,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         self.is_here = type(docker.connector) is aiohttp.UnixConnector if is_here is None else is_here
         self.outputs = Outputs(local_path, app)
         self._auth = auth
-        self._digests: dict[str, str] = {}
+        self._reader = Reader(self.engine, app)
         self._staging: set[str] = set()
         """The names of containers that are being made here."""
         self._left: set[str] = set()
@@ -152,58 +141,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     async def _look_into(self, container: str) -> Sighting | None:
         """See a container as it is now, by id or name; None if it is gone, or no claim of ours."""
         found = await self.engine.inspect(container)
-        return None if found is None else await self._read(found)
-
-    async def _read(self, found: Inspected) -> Sighting | None:
-        state = found["State"]
-        over = state["Status"] in {"exited", "dead"}
-        mark = obstacle = code = None
-        # One that was ended on purpose does not end with success, and one that could not be removed cannot be read.
-        if (state["Status"] == "exited" and state["ExitCode"] != 0) or has_failed_to_start(found):
-            mark, code = await self._told_by(found)
-        # Shells say by these that something cannot be run, and so do those who start shells.
-        if mark is None and over and state["ExitCode"] in {125, 126, 127}:
-            obstacle = await self._obstacle(found["Id"])
-        return of_inspected(found, self.app, self.host, await self._image(found), mark, obstacle, code)
-
-    async def _told_by(self, found: Inspected) -> tuple[str | None, int | None]:
-        """Give what a container says itself: the word for why it was ended or never begins, and its script's status."""
-        container, state = found["Id"], found["State"]
-        mark = await self.engine.read(container, MARK)
-        word = None if mark is None else mark.decode(errors="replace").strip()
-        if word not in {None, LOST}:
-            return word, None
-        if has_failed_to_start(found):
-            return None if await self._has_begun(container) else word, None
-        # An engine that was killed may have missed how a script ended, and whoever was killed did not write it down.
-        code = (await self.engine.read(container, CODE) or b"").strip()
-        if not code.isdigit():
-            return KILLED if state["ExitCode"] > 128 and not state.get("OOMKilled") else None, None
-        return word if int(code) == ENDED else None, int(code)
-
-    async def _has_begun(self, container: str) -> bool:
-        """Tell whether a container has come as far as its script."""
-        try:
-            await (await self.engine.open(container, f"{FOLDER}/stdout")).close()
-        except MissingJobError:
-            return False
-        return True
-
-    async def _obstacle(self, container: str) -> str | None:
-        """Give why a container ended without coming as far as its script; None if it did."""
-        if await self._has_begun(container):
-            return None
-        return await self.engine.last_words(container) or "it ended before its script began"
-
-    async def _image(self, found: Inspected) -> str:
-        """Give what a container was made of: the name of an image, and its digest, its registry's if it has one."""
-        name, image = str(found["Config"]["Image"]), str(found["Image"])
-        if image not in self._digests:
-            # An image may be deleted while its containers are there.
-            told = await self.engine.image(image) or {}
-            digests = (one.partition("@")[2] for one in told.get("RepoDigests") or ())
-            self._digests[image] = next((digest for digest in digests if digest), image)
-        return name if "@" in name else f"{name}@{self._digests[image]}"
+        return None if found is None else await self._reader.read(found, self.host)
 
     @override
     async def claim(self, run: RunName, owner: str, spec: ContainerSpec) -> Sighting | None:
@@ -327,7 +265,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         if found is not None and is_in_doubt(found) and await self.engine.read(container, MARK) is None:
             # If it has not begun, it never does; and if it has, it can be started when it has ended, which tells how.
             await self.engine.write(container, mark_of(LOST))
-        sighting = None if found is None else await self._read(found)
+        sighting = None if found is None else await self._reader.read(found, self.host)
         if sighting is None or sighting.phase is Phase.CLAIMED:
             return False
         observation_of(self).see(sighting)
@@ -398,9 +336,10 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         for listed in await self.engine.list(wanted(self.app, task, job)):
             if (run := run_of_listed(listed, self.app)) is None:
                 continue
+            if self.is_here and listed["State"] in {"created", "exited", "dead"}:
+                # First, since nobody would know of the folder without its container.
+                await self.outputs.remove(container_name(self.app, run))
             try:
                 await self.engine.remove(listed["Id"])
             except ConflictError as error:
                 raise SiteUnavailableError(f"{error} It is removed when it has ended.") from error
-            if self.is_here:
-                await self.outputs.remove(container_name(self.app, run))
