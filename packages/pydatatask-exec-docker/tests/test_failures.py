@@ -220,6 +220,7 @@ async def test_a_run_that_has_not_begun_never_does_once_it_is_cancelled(app: App
         claimed = await manager.claim(run, setting.task.owner, await setting.task.make(run))
         assert claimed is not None
         await manager.cancel(claimed, "cancelled")
+        assert [container.status for container in app.all()] == ["exited"]
         await manager.start(run)
         await pipeline.run(timeout=LIMIT)
 
@@ -301,6 +302,12 @@ async def test_an_image_without_a_shell_fails_the_run_and_says_why(app: App, man
     assert (record["result"], record["cause"]) == ("failure", "unschedulable")
     assert "/bin/sh" in record["reason"]
     assert app.all() == []
+
+
+async def test_a_script_that_ends_as_a_missing_shell_does_has_failed(app: App, manager: DockerManager) -> None:
+    record = await Setting(manager, "exit 127").record()
+
+    assert (record["result"], record["cause"], record["return_code"]) == ("failure", "exit", 127)
 
 
 async def test_a_container_that_cannot_be_started_fails_the_run_and_says_why(app: App, manager: DockerManager) -> None:

@@ -115,6 +115,23 @@ async def test_an_answer_that_is_lost_loses_nothing(
     assert app.all() == []
 
 
+async def test_a_container_that_could_be_neither_made_nor_removed_is_removed_later(
+    app: App, far: DockerManager, proxy: BreakingProxy
+) -> None:
+    pipeline, _, out = task_of(far, "cat", 1)
+    async with pipeline:
+        proxy.lose_answer(REQUESTS["write"])
+        running = asyncio.ensure_future(pipeline.run(timeout=90))
+        await proxy.lost.wait()
+        proxy.down = True
+        proxy.kill()
+        await asyncio.sleep(0.5)
+        proxy.down = False
+        await running
+        assert out.data == {"job0": b"input 0\n"}
+        await app.until(lambda all_: not all_, "an end of what was left")
+
+
 async def test_a_claim_that_stands_though_its_answer_is_lost_is_followed(
     app: App, far: DockerManager, proxy: BreakingProxy
 ) -> None:

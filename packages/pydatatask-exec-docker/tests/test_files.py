@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from containers import BUSYBOX, App, engine_of
 from pydatatask_core import InProcessBlobRepository, InProcessMetadataRepository, PathRepository, Pipeline, Resources
+from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.runs.site import RunName
 from pydatatask_exec_docker import ContainerTask, DockerManager
 from typing_extensions import override
 
@@ -100,3 +103,49 @@ async def test_an_input_that_is_not_there_fails_the_launch_and_makes_nothing(
     assert "does not exist" in caplog.text
     assert list(texts.path.iterdir()) == []
     assert app.all() == []
+
+
+async def test_outputs_are_deleted_with_what_has_ended_and_before_their_container(
+    app: App, manager: DockerManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, engine = engine_of(manager)
+    task = ContainerTask(
+        "files", engine, None, Resources(), BUSYBOX, "sleep 60", done=InProcessMetadataRepository(), grace=0
+    )
+    task.link("copy", Folder(tmp_path / "copies"), is_output=True)
+    folders = tmp_path / "outputs" / app.name
+    run = RunName("files", "one", 1)
+
+    async def fail(container: str, *, force: bool = False) -> None:
+        raise SiteUnavailableError("The controller dies here.")
+
+    async with session:
+        claimed = await manager.claim(run, "me", await task.make(run))
+        assert claimed is not None
+        await manager.start(run)
+        with pytest.raises(SiteUnavailableError, match="removed when it has ended"):
+            await manager.release("files", "one")
+        assert len(list(folders.iterdir())) == 1
+        await manager.cancel(claimed, "dropped")
+        await manager.engine.wait(claimed.claim, 60)
+        with monkeypatch.context() as patch:
+            patch.setattr(manager.engine, "remove", fail)
+            with pytest.raises(SiteUnavailableError, match="dies here"):
+                await manager.release("files", "one")
+        assert list(folders.iterdir()) == []
+        assert len(app.all()) == 1
+        await manager.release("files", "one")
+
+    assert app.all() == []
+
+
+async def test_old_folders_without_containers_are_swept(app: App, manager: DockerManager, tmp_path: Path) -> None:
+    old, young = (tmp_path / "outputs" / app.name / name for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+
+    await manager.sweep()
+
+    assert not old.exists()
+    assert young.exists()

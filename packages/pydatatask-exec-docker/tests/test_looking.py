@@ -46,11 +46,14 @@ async def test_output_is_followed_to_the_end_of_the_run(app: App, manager: Docke
     script = "echo first; while [ ! -e /go ]; do sleep 0.1; done; for i in 1 2 3; do echo line $i; done; printf last"
     async with live(app, manager, script) as out:
         async with asyncio.timeout(30), await manager.follow_output(RUN, "stdout") as reader:
+            assert await reader.read(0) == b""
             assert await reader.read(4) == b"firs"
             assert await reader.read(100) == b"t\n"
             async with await manager.exec(RUN, ["touch", "/go"]) as touch:
                 await collected(touch)
             rest = await reader.read()
+        with pytest.raises(ValueError, match="after closing"):
+            await reader.read(1)
         assert rest == b"line 1\nline 2\nline 3\nlast"
     assert out.data == {"one": b"first\n" + rest}
 

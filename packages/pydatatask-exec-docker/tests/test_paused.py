@@ -50,13 +50,30 @@ async def test_a_paused_container_that_is_to_end_does(
 
 
 async def test_a_paused_container_keeps_to_its_timeout(
-    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(task_module, "LATE", 1.0)
     # Time enough to be seen running, and to be paused.
     async with paused(app, manager, timeout=8.0) as task:
         pass
+    assert caplog.text.count("is paused, and has to end") == 1
 
     assert isinstance(task.done, InProcessMetadataRepository)
     assert task.done.data["one"]["result"] == "timeout"
     assert app.all() == []
+
+
+async def test_one_that_takes_its_time_to_end_is_left_to_itself(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(task_module, "LATE", 0.2)
+    session, engine = engine_of(manager)
+    done = InProcessMetadataRepository()
+    script = "trap 'sleep 2; exit 0' TERM; sleep 300"
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, script, done=done, grace=20, timeout=1.0)
+    task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run(timeout=80)
+
+    assert done.data["one"]["result"] == "timeout"
+    assert caplog.text == ""

@@ -47,6 +47,13 @@ class Registry:
     def forget(self) -> None:
         self.app.client.images.remove(f"{self.address}/image:latest", force=True)
 
+    def keep(self, tag: str) -> None:
+        self.app.client.images.get(f"{self.address}/image:latest").tag(f"{self.address}/image", tag)
+
+    def bring_back(self, tag: str) -> None:
+        self.app.client.images.get(f"{self.address}/image:{tag}").tag(f"{self.address}/image", "latest")
+        self.app.client.images.remove(f"{self.address}/image:{tag}")
+
     def stop(self) -> None:
         for container in self.app.client.containers.list(filters={"label": f"registry={self.app.name}"}):
             container.kill()
@@ -125,7 +132,10 @@ async def test_an_image_is_pulled_always_if_that_is_wanted(manager: DockerManage
     async with pipeline:
         await pipeline.run(timeout=80)
         first = dict(out.data)
+        registry.keep("first")
         registry.push("second")
+        # The engine has one of that name, which is an old one.
+        registry.bring_back("first")
         for repo in (task.done, out):
             assert isinstance(repo, InProcessMetadataRepository | InProcessBlobRepository)
             await repo.delete("one")
