@@ -26,6 +26,7 @@ class Script:
 
     answers: dict[str, list[Answer]] = field(factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(factory=list)
+    address: str = ""
 
     def on(self, kind: str, *answers: Answer) -> None:
         """Answer the next requests of a kind (``list``, ``create``, ``log``, ...) like this, the last one for ever."""
@@ -113,7 +114,7 @@ async def scripted() -> AsyncIterator[tuple[Script, PodManager]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     config = Configuration()
-    config.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    script.address = config.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         async with PodManager("app", "space", config) as manager:
             yield script, manager

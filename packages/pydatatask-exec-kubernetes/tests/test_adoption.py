@@ -118,6 +118,30 @@ async def test_a_claim_is_made_once_and_the_next_sees_it(manager: PodManager, na
     assert len(await namespace.pods()) == 1
 
 
+async def test_what_is_done_to_a_pod_is_not_done_to_the_next_of_its_name(
+    namespace: Namespace, manager: PodManager
+) -> None:
+    run = RunName("task", "job", 1)
+    spec = read_manifest(manifest("sleep 100"), "the manifest", counted=False)
+    async with PodManager("app", namespace.name) as late:
+        first = await late.claim(run, "owner", spec)
+        assert first is not None
+        await namespace.kubectl("delete", "pod", "--grace-period=0", "--force", first.identity["name"])
+        ended = await late.finish(first)
+        assert await manager.claim(run, "owner", spec) is not None
+
+        await late.cancel(first, "cancelled")
+        vanished = await late.vanished(first)
+        await late.release("task", "job")
+
+    for seen in (ended, vanished):
+        assert (seen.claim, seen.result, seen.cause) == (first.claim, "lost", "lost")
+    (second,) = await namespace.pods()
+    assert "deletionTimestamp" not in second["metadata"]
+    assert "pydatatask/end" not in second["metadata"]["annotations"]
+    assert "activeDeadlineSeconds" not in second["spec"]
+
+
 async def test_a_pod_that_is_being_deleted_is_awaited_and_not_adopted(
     namespace: Namespace, manager: PodManager
 ) -> None:

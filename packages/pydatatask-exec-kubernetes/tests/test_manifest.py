@@ -32,6 +32,7 @@ GOOD = manifest("true")
         (GOOD.replace("1m", "lots"), r"spec.containers\[0\].resources.requests.cpu: 'lots'"),
         (GOOD.replace("cpu: 1m, ", ""), r"spec.containers\[0\].resources.requests.cpu is missing"),
         (GOOD.replace(", memory: 8Mi", ""), r"spec.containers\[0\].resources.requests.memory is missing"),
+        (GOOD + "  - {name: main, image: other}\n", r"spec.containers\[1\].name: 'main' is the name of two"),
     ],
 )
 def test_an_error_names_the_field(text: str, field: str) -> None:
@@ -41,12 +42,16 @@ def test_an_error_names_the_field(text: str, field: str) -> None:
 
 def test_a_pod_gets_name_labels_and_owner_and_is_never_restarted() -> None:
     text = GOOD.replace(
-        "spec:", "metadata: {labels: {team: blue}, annotations: {note: x}}\nspec:\n  restartPolicy: Always"
+        "spec:",
+        "metadata:\n  generateName: some\n  labels: {team: blue, pydatatask/app: theirs}\n"
+        "  annotations: {note: x, pydatatask/owner: them}\nspec:\n  restartPolicy: Always",
     )
     run = RunName("a_b", "Some.Job", 2)
+    given = read_manifest(text, "it", counted=True)
 
-    pod = complete(read_manifest(text, "it", counted=True), "app", "space", run, "0ffee")
+    pod = complete(given, "app", "space", run, "0ffee")
 
+    assert given == read_manifest(text, "it", counted=True)
     assert pod["metadata"] == {
         "name": pod_name("app", run),
         "namespace": "space",
@@ -68,12 +73,19 @@ def test_what_a_pod_requests_is_the_sum_or_the_largest_before() -> None:
             "containers": [
                 {"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}},
                 {"resources": {"limits": {"cpu": 1, "memory": "512Mi"}}},
+                {"resources": {"limits": {"cpu": 8, "memory": "8Gi"}, "requests": {"cpu": 0, "memory": 0}}},
             ],
             "initContainers": [{"resources": {"requests": {"cpu": 2, "memory": "1Mi"}}}],
         }
     }
 
     assert requests_of(pod) == Resources.parse(2, "1536Mi")
+
+
+def test_a_container_that_runs_before_the_others_need_not_request_anything() -> None:
+    text = GOOD + "  initContainers: [{name: first, image: image}]\n"
+
+    assert requests_of(read_manifest(text, "it", counted=True)) == Resources.parse("1m", "8Mi")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +123,14 @@ def test_a_pods_name_is_a_name_of_a_host(app: str, task: str, job: str, attempt:
     name = pod_name(app, RunName(task, job, attempt))
 
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
+
+
+def test_the_longest_names_make_a_name_of_63_characters() -> None:
+    name = pod_name(63 * "A", RunName(63 * "t", 63 * "j", 9999))
+
+    assert len(name) == 63
+    assert name.startswith("aaa")
+    assert name.endswith("-9999")
 
 
 @given(st.tuples(names, names, jobs), st.tuples(names, names, jobs))

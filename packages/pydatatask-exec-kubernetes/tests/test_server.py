@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from kubernetes_asyncio.client.configuration import Configuration
 from namespaces import DEADLINE, manifest
-from pydatatask_core.errors import SiteFullError, SiteUnavailableError, TemplateError
+from pydatatask_core.errors import ConfigurationError, SiteFullError, SiteUnavailableError, TemplateError
 from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_exec_kubernetes import PodManager
 from pydatatask_exec_kubernetes.manifest import read_manifest
+from pydatatask_exec_kubernetes.status import sighting_of
 from scripted import bookmark, event, lists, pod, refuses, says, scripted, streams
 
 Told = AsyncIterator[Sighting | Gone | Snapshot]
@@ -124,6 +126,91 @@ async def test_what_the_server_puts_off_is_asked_again_when_it_says() -> None:
         assert claimed is not None
         assert claimed.phase is Phase.CLAIMED
         assert len(script.of("create")) == 3
+
+
+async def test_what_is_put_off_again_and_again_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pydatatask_exec_kubernetes._client.LONGEST", 0.01)
+    async with scripted() as (script, manager):
+        # It does not wait for as long as it is told, either.
+        script.on("create", refuses(503, "too busy", Retry_After="3600"))
+
+        with pytest.raises(SiteUnavailableError, match=r"create pods.*answers 503\. too busy"):
+            await claim(manager)
+        assert len(script.of("create")) == 6
+
+
+async def test_credentials_that_have_run_out_are_read_anew_once() -> None:
+    tokens = iter(["old", "new", "newer"])
+    used: list[str] = []
+
+    async def check(request: web.Request) -> web.StreamResponse:
+        used.append(request.headers["Authorization"])
+        return await (says(pod("job", 5), 201) if good in used[-1] else refuses(401))(request)
+
+    async with scripted() as (script, _):
+
+        def read() -> Configuration:
+            config = Configuration()
+            config.host = script.address
+            config.api_key["BearerToken"] = f"Bearer {next(tokens)}"
+            return config
+
+        script.on("create", check)
+        async with PodManager("app", "space", read) as other:
+            good = "new"
+            assert await claim(other) is not None
+            assert used == ["Bearer old", "Bearer new"]
+            good = "none"
+            with pytest.raises(ConfigurationError, match="refuses the credentials"):
+                await claim(other)
+    assert used[2:] == ["Bearer new", "Bearer newer"]
+
+
+async def test_a_log_that_breaks_off_is_not_taken_for_the_whole() -> None:
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half of it")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with scripted() as (script, manager):
+        script.on("get", says(pod("job", 5)))
+        script.on("log", breaks)
+        async with await manager.open_output(RunName("task", "job", 1), "stdout") as log:
+            with pytest.raises(SiteUnavailableError, match="get pods/log"):
+                await log.read()
+        with pytest.raises(ValueError, match="closed"):
+            await log.read()
+
+
+async def test_a_container_that_has_no_log_does_not_hide_those_of_others() -> None:
+    several = pod("job", 5)
+    several["spec"] |= {"initContainers": [{"name": "first", "image": "image"}]}
+    async with scripted() as (script, manager):
+        script.on("get", says(several))
+        script.on("log", refuses(400, "container first is not available"), streams(b"said\n"))
+        async with await manager.open_output(RunName("task", "job", 1), "stdout") as log:
+            assert await log.read() == b"==> main <==\nsaid\n"
+
+    assert [query["container"] for query in script.of("log")] == ["first", "main"]
+
+
+async def test_a_pod_whose_time_is_up_has_ended_when_its_log_has() -> None:
+    timed_out = pod("job", 5)
+    timed_out["status"] |= {"phase": "Failed", "reason": "DeadlineExceeded"}
+    seen = sighting_of(timed_out, "app")
+    assert seen is not None
+    async with scripted() as (script, manager):
+        script.on("get", says(timed_out))
+        script.on("log", streams(b"last words\n"))
+
+        ended = await manager.finish(seen)
+
+    assert (ended.result, ended.cause) == ("timeout", "timeout")
+    # Only what comes is waited for, not all that was written.
+    assert script.of("log") == [{"container": "main", "follow": "true", "tailLines": "0"}]
 
 
 async def test_a_full_quota_is_no_refusal_for_ever() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydatatask_core.runs.site import Phase
-from pydatatask_exec_kubernetes.status import gone, sighting_of
+from pydatatask_exec_kubernetes.status import containers_of, gone, is_stuck, sighting_of
 from scripted import pod
 
 
@@ -132,3 +133,64 @@ def test_pods_of_others_are_not_seen() -> None:
     strange = pod("job", 5)
     strange["metadata"]["labels"]["pydatatask/attempt"] = "first"
     assert sighting_of(strange, "app") is None
+
+
+def ended(code: int, began: int, seconds: int, **more: str) -> dict[str, Any]:
+    def moment(second: int) -> str:
+        return f"2026-01-01T00:00:{second:02}Z"
+
+    return {"terminated": {"exitCode": code, "startedAt": moment(began), "finishedAt": moment(began + seconds), **more}}
+
+
+def in_turn(phase: str, first: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    """A pod with a container that runs before the others."""
+    made = pod("job", 5)
+    made["spec"] |= {"initContainers": [{"name": "first", "image": "image"}], "nodeName": "node"}
+    made["spec"]["containers"] = [{"name": name, "image": "image"} for name in others]
+    made["status"] = {
+        "phase": phase,
+        "initContainerStatuses": [{"name": "first", "state": first}],
+        "containerStatuses": [{"name": name, "state": state} for name, state in others.items()],
+    }
+    return made
+
+
+def test_a_run_lasts_from_its_first_container_to_its_last() -> None:
+    made = in_turn("Succeeded", ended(0, 1, 2), quick=ended(0, 4, 1), slow=ended(0, 5, 20))
+
+    seen = sighting_of(made, "app")
+
+    assert seen is not None
+    assert seen.start_time == datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert seen.end_time == datetime(2026, 1, 1, 0, 0, 25, tzinfo=UTC)
+    assert seen.return_codes == {"first": 0, "quick": 0, "slow": 0}
+    assert containers_of(made) == ["first", "quick", "slow"]
+
+
+def test_the_first_container_that_failed_tells_the_code_and_one_that_took_too_much_memory_the_cause() -> None:
+    failed_first = in_turn("Failed", ended(4, 1, 2, message="no input"), main=ended(5, 4, 1))
+    killed = in_turn("Failed", ended(0, 1, 2), main=ended(1, 4, 1), side=ended(137, 4, 2, reason="OOMKilled"))
+
+    first, oom = sighting_of(failed_first, "app"), sighting_of(killed, "app")
+
+    assert first is not None
+    assert (first.cause, first.return_code, first.reason) == ("exit", 4, "no input")
+    assert oom is not None
+    assert (oom.cause, oom.return_code, oom.reason) == ("oom", 1, "OOMKilled")
+
+
+def test_a_pod_that_has_not_begun_tells_what_keeps_it_and_nothing_else() -> None:
+    begins: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
+    pulls: dict[str, Any] = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+    usual = in_turn("Pending", {"running": {"startedAt": "2026-01-01T00:00:01Z"}}, main=begins)
+    usual["status"]["conditions"] = [{"type": "PodScheduled", "status": "True", "reason": "Fine"}]
+    stuck = in_turn("Pending", pulls, main=begins)
+
+    beginning, waiting = sighting_of(usual, "app"), sighting_of(stuck, "app")
+
+    assert beginning is not None
+    assert (beginning.phase, beginning.reason) == (Phase.CLAIMED, None)
+    assert not is_stuck(beginning)
+    assert waiting is not None
+    assert (waiting.phase, waiting.reason) == (Phase.CLAIMED, "ErrImagePull: no such image")
+    assert is_stuck(waiting)

@@ -92,6 +92,11 @@ class Answer:
         return self.code == 403 and "exceeded quota" in self.message
 
     @property
+    def is_another(self) -> bool:
+        """Whether what was to be changed is not there any more, and another has its name: old servers call it so."""
+        return self.code == 422 and self.call.verb == "patch" and "metadata.uid" in self.message
+
+    @property
     def is_worth_another_try(self) -> bool:
         """Whether the same request may be answered differently in a moment."""
         return self.code == 429 or self.code >= 500
@@ -126,7 +131,7 @@ class Answer:
             return self._missing(doing)
         if self.code == 410:
             return ExpiredError(f"{doing}: {self.message}")
-        if self.code == 409:
+        if self.code == 409 or self.is_another:
             return ConflictError(f"{doing}: {self.message}")
         if self.is_worth_another_try:
             return SiteUnavailableError(f"{doing}: the API server answers {self.code}. {self.message}")
