@@ -13,7 +13,7 @@ from aiohttp import web
 from attrs import define, field
 from namespaces import DEADLINE, Namespace, manifest
 from pipelines import Bench
-from pydatatask_core import Resources
+from pydatatask_core import Pipeline, Resources
 from pydatatask_core.errors import SiteFullError
 from pydatatask_core.runs.site import RunName
 from pydatatask_core.testing import simulate
@@ -298,6 +298,18 @@ async def test_a_controller_that_stops_takes_back_the_jobs_that_wait_for_room() 
             await until(lambda: not controller.lanes[0].running)
         assert creates.made == 0
         assert task.waits_for("job-0") is None
+
+
+async def test_a_controller_that_does_not_wait_for_ends_does_not_wait_for_room() -> None:
+    creates = Creates()
+    async with scripted() as (script, manager):
+        creates.script(script)
+        bench = Bench(manager)
+        bench.shell("some", "true", jobs=["one", "two"])
+        async with Pipeline(bench.tasks, bench.session) as pipeline, asyncio.timeout(DEADLINE):
+            await pipeline.make_controller(leave=True).run(launch_once=True)
+
+    assert creates.made == 0
 
 
 async def test_a_pod_that_exists_already_gives_its_turn_to_the_next() -> None:

@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from kubernetes_asyncio.client.configuration import Configuration
 from namespaces import DEADLINE, manifest
 from pydatatask_core.errors import ConfigurationError, SiteFullError, SiteUnavailableError, TemplateError
 from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_exec_kubernetes import PodManager
+from pydatatask_exec_kubernetes._errors import Call
 from pydatatask_exec_kubernetes.manifest import read_manifest
 from pydatatask_exec_kubernetes.status import sighting_of
 from scripted import bookmark, event, lists, pod, refuses, says, scripted, streams
@@ -106,8 +107,65 @@ async def test_a_watch_that_cannot_go_on_is_unavailable() -> None:
         script.on("watch", streams(b'{"type": "ADDED'))
 
         await following(told, 1)
+        begun = time.monotonic()
         with pytest.raises(SiteUnavailableError, match="watch pods in namespace space"):
             await following(told, 1)
+        assert time.monotonic() - begun > 0.5 + 1 + 2 + 4
+    assert len(script.of("watch")) == 5
+
+
+async def test_a_watch_that_breaks_off_again_and_again_goes_on_as_long_as_it_tells_something() -> None:
+    broken = [streams(event("MODIFIED", pod("b", 11 + number)), b'{"type": "ADDED') for number in range(6)]
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", *broken)
+
+        assert len(await following(told, 7)) == 7
+
+    assert len(script.of("list")) == 1
+
+
+async def test_a_server_that_ends_watches_at_once_is_not_asked_as_fast_as_it_answers() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(), streams(), streams(event("ADDED", pod("b", 11)), stays=True))
+        begun = time.monotonic()
+
+        await following(told, 2)
+
+        assert time.monotonic() - begun > 2
+
+
+async def test_the_last_event_of_a_watch_needs_no_end_of_line() -> None:
+    async with scripted() as (script, manager), manager.watch() as told:
+        script.on("list", lists(10))
+        script.on("watch", streams(event("ADDED", pod("b", 11)).rstrip()), streams(stays=True))
+
+        assert brief(await following(told, 2)) == [(), ("b", "running")]
+
+
+async def test_a_server_that_does_not_answer_is_unavailable() -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with scripted() as (script, manager):
+        script.on("get", silent)
+
+        with pytest.raises(SiteUnavailableError, match=r"get pods x in namespace space: the API server .* does not"):
+            await manager.cluster.open(Call("get", "space", "x"), patience=ClientTimeout(total=0.2))
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    config = Configuration()
+    config.host = "http://cluster.invalid"
+    async with scripted() as (script, _):
+        script.on("create", says(pod("job", 5), 201))
+        monkeypatch.setenv("http_proxy", script.address)
+        async with PodManager("app", "space", config) as manager:
+            assert await claim(manager) is not None
 
 
 async def claim(manager: PodManager, job: str = "job") -> Sighting | None:
