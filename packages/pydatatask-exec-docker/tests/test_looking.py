@@ -114,6 +114,27 @@ async def test_a_program_may_have_a_terminal_with_a_size(app: App, manager: Dock
             assert execution.exit_status == 0
 
 
+async def test_what_has_not_begun_and_what_has_ended_has_output_and_no_programs(
+    app: App, manager: DockerManager
+) -> None:
+    session, engine = engine_of(manager)
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, "echo out", done=InProcessMetadataRepository())
+    async with session:
+        claimed = await manager.claim(RUN, "me", await task.make(RUN))
+        assert claimed is not None
+        with pytest.raises(MissingJobError, match="does not run"):
+            await manager.exec(RUN, ["true"])
+        following = asyncio.ensure_future(manager.follow_output(RUN, "stdout"))
+        await manager.start(RUN)
+        async with asyncio.timeout(30), await following as reader:
+            assert await reader.read() == b"out\n"
+        await manager.engine.wait(claimed.claim, 60)
+        with pytest.raises(MissingJobError, match="does not run"):
+            await manager.exec(RUN, ["true"])
+        async with await manager.follow_output(RUN, "stdout") as reader:
+            assert await reader.read() == b"out\n"
+
+
 async def test_no_program_runs_beside_what_is_not_live(app: App, manager: DockerManager) -> None:
     with pytest.raises(MissingJobError):
         await manager.exec(RUN, ["true"])
