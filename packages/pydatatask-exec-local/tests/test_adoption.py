@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -137,6 +139,40 @@ async def test_a_run_that_people_were_told_of_and_whose_folder_is_gone_is_lost_w
         await pipeline.run()
     assert (done.data["job"]["result"], done.data["job"]["attempt"]) == ("lost", 3)
     assert pids.data == {}
+
+
+async def test_a_supervisor_that_is_dead_and_not_asked_for_by_its_parent_is_a_lost_run(tmp_path: Path) -> None:
+    manager = LocalLinuxManager("app", tmp_path / "base")
+    done, pids = InProcessMetadataRepository(), InProcessMetadataRepository()
+    task = ProcessTask("task", lambda: manager, None, Resources(), pids, "true\n", done=done)
+    with subprocess.Popen(["/bin/true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        ticks = Path(f"/proc/{zombie.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        leave_a_run(tmp_path, task.owner, os.readlink("/proc/self/ns/pid"))
+        start = tmp_path / "base" / "app" / "task@job" / "1" / "start"
+        _, _, *rest = start.read_text().split()
+        start.write_text(" ".join([str(zombie.pid), ticks, *rest, "\n"]))
+        async with asyncio.timeout(20):
+            await task.live_jobs()
+            await task.run("job")
+        await task.released()
+    assert done.data["job"]["result"] == "lost"
+
+
+async def test_a_run_whose_folder_vanishes_is_seen_to_be_lost_when_it_ends(tmp_path: Path) -> None:
+    manager = LocalLinuxManager("app", tmp_path / "base")
+    done, pids = InProcessMetadataRepository(), Announcing()
+    script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done\n"
+    task = ProcessTask("task", lambda: manager, None, Resources(), pids, script, done=done)
+    await task.live_jobs()
+    running = asyncio.ensure_future(task.run("job"))
+    async with asyncio.timeout(20):
+        await pids.written.get()
+        await asyncio.to_thread(shutil.rmtree, tmp_path / "base" / "app" / "task@job")
+        (tmp_path / "go").touch()
+        await running
+    await task.released()
+    assert (done.data["job"]["result"], done.data["job"]["reason"]) == ("lost", "its run folder is gone")
 
 
 @pytest.mark.parametrize("record", [1234, {"pid": 1234}, None, "x"])

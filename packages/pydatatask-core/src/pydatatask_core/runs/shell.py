@@ -96,12 +96,12 @@ trap 'stop=timeout' ALRM
 """
     + COMMON
     + r"""
-# Signal a process or group after so many seconds, unless ended before; 'later' is its pid.
-after() { ( trap 'kill $!' TERM; sleep "$1" & wait $! && signal "$2" "$3" ) > /dev/null & later=$!; }
+# Signal a process or group after so many seconds, unless this shell has gone, whose number may be another's by then.
+after() { ( sleep "$1" && waited_for && signal "$2" "$3" ) > /dev/null & }
+waited_for() { read -r stat < /proc/self/stat; set -- ${stat##*) }; [ "$2" = $$ ]; }
 # Before setsid took effect there is no group.
 signal() { kill "$1" "$2" || kill "$1" "${2#-}"; }
 ours() { identify "$1" && [ "$parent" = $$ ]; }
-drop() { ours "$1" && kill "$1"; }
 
 identify $$ || exit
 tell_time
@@ -118,8 +118,8 @@ fi
 job=$!
 # As tell() would, from what is known.
 printf '%s\n' "$name $claim - yes $record - - -"
-timer= killer= ending=
-[ "$timeout" = - ] || { after "$timeout" -ALRM $$; timer=$later; }
+timers= killer= ending=
+[ "$timeout" = - ] || { after "$timeout" -ALRM $$; timers=yes; }
 while :; do
     wait "$job"
     code=$?
@@ -131,21 +131,22 @@ while :; do
     [ "$stop" != cancelled ] || [ -e cancel ] || ending=lost
     signal -TERM "-$job"
     after "$grace" -KILL "-$job"
-    killer=$later
+    killer=yes timers=yes
 done
-[ -z "$timer" ] || drop "$timer"
 # What the job left in its group has a second to end by itself, and then the grace.
 tenths=0
 while lives "$job"; do
     if [ "$tenths" = 10 ] && [ -z "$killer" ]; then
         kill -TERM "-$job"
         after "$grace" -KILL "-$job"
-        killer=$later
+        killer=yes timers=yes
     fi
     tenths=$((tenths + 1))
     sleep 0.1
 done
-[ -z "$killer" ] || drop "$killer"
+# Nothing but timers is in the group that this shell leads.
+trap : TERM ALRM
+[ -z "$timers" ] || kill -TERM "-$$"
 tell_time
 # A full disk may have room again; a folder that is gone does not come back.
 until put exit "$code ${ending:--} $now"; do
@@ -155,6 +156,8 @@ done
 cancel=-
 [ ! -e cancel ] || read -r cancel < cancel
 printf '%s\n' "$name $claim $cancel yes $record $code ${ending:--} $now"
+# One that had just begun may not have heard.
+[ -z "$timers" ] || kill -KILL "-$$"
 """
 )
 """Run one attempt unless somebody does. Arguments: folder, name, pid namespace, offset. Tells its beginning and end."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from attrs import evolve
 
@@ -33,30 +31,6 @@ class HostLossTests(HostSuite):
         record = await scene.run()
         assert record["result"] == "lost"
         assert scene.outputs["job"] == b"begun\n"
-
-    async def test_a_supervisor_that_is_dead_and_not_asked_for_by_its_parent_is_a_lost_run(
-        self, manager: ProcessManager
-    ) -> None:
-        pids = f"{self.base(manager)}.pid"
-        await self.on_host(
-            '(true & echo "$!" > "$1"; exec setsid sh -c \'echo $$ > "$1.parent"; exec sleep 1000\' sh "$1") '
-            "</dev/null >/dev/null 2>&1 &",
-            pids,
-        )
-        zombie, parent = await self.pid_in(pids), await self.pid_in(f"{pids}.parent")
-        scene = self.scene(manager, LOG)
-        async with scene.followed():
-            await self.claimed(scene)
-            await self.on_host(
-                'cd "$1/task@job/1" && read -r boot < /proc/sys/kernel/random/boot_id &&'
-                ' namespace=$(readlink /proc/self/ns/pid) && read -r stat < "/proc/$2/stat" && set -- "$2" ${stat##*) }'
-                ' && echo "$1 ${21} $boot $namespace 170000000000" > start',
-                manager.basedir,
-                str(zombie),
-            )
-        async with asyncio.timeout(self.deadline):
-            assert (await scene.run())["result"] == "lost"
-        await self.end(parent)
 
     async def test_a_job_does_not_begin_when_its_run_was_found_lost(self, manager: ProcessManager) -> None:
         scene = self.scene(manager, LOG)

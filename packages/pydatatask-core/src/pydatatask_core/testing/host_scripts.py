@@ -12,7 +12,7 @@ from ..errors import TemplateError
 from ..repository.memory import InProcessBlobRepository
 from ..runs.host import ProcessManager
 from ..task.script import STDOUT
-from .host_suite import HostSuite
+from .host_suite import HostSuite, until
 from .host_verbs import Pattern
 
 __all__ = ["HostScriptTests"]
@@ -60,6 +60,25 @@ class HostScriptTests(HostSuite):
         record = await self.scene(manager, "echo begun; sleep 100", timeout=0.5).run()
         assert (record["result"], record["cause"]) == ("timeout", "timeout")
         assert (record["end_time"] - record["start_time"]).total_seconds() < 30
+
+    @pytest.mark.parametrize("ends", ["by itself", "in its grace"])
+    async def test_nothing_of_a_supervisor_outlives_its_run(self, manager: ProcessManager, ends: str) -> None:
+        pids = f"{self.base(manager)}.pid"
+        script = f"trap exit TERM; echo $PPID > {pids}\n"
+        if ends == "by itself":
+            await self.scene(manager, script, timeout=1000).run()
+        else:
+            script += "while :; do sleep 0.05; done"
+            await self.scene(manager, script, timeout=1, grace=1000).run()
+        supervisor = str(await self.pid_in(pids))
+        # A process's session is the fourth number behind its name.
+        found = 'for p in /proc/[0-9]*; do sed "s/.*) //" $p/stat 2>/dev/null; done | while read -r a b c session d; do'
+        found += ' [ "$session" != "$1" ] || echo left; done'
+
+        async def gone() -> bool:
+            return not await self.on_host(found, supervisor)
+
+        await until(gone, "nothing is left of the supervisor's session", self.deadline)
 
     async def test_what_ends_in_its_grace_says_so(self, manager: ProcessManager) -> None:
         script = "trap 'echo bye; exit 7' TERM\necho begun\nwhile :; do sleep 0.05; done"

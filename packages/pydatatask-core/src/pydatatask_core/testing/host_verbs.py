@@ -9,7 +9,7 @@ import time
 import pytest
 from typing_extensions import override
 
-from ..errors import ConfigurationError, MissingJobError, StoreUnavailableError
+from ..errors import ConfigurationError, MissingJobError, SiteUnavailableError, StoreUnavailableError
 from ..runs.host import HostFile, ProcessManager
 from ..streams import BlobReader
 from .host_suite import HostSuite, files, until
@@ -95,6 +95,28 @@ class HostVerbTests(HostSuite):
         async with manager.watch():
             with pytest.raises(StoreUnavailableError, match="breaks off"):
                 await manager.claim("task@job", {"stdin": HostFile(Pattern(9 << 20, breaks_at=3 << 20))})
+            await self.nothing_is_left(manager)
+
+    async def test_a_claim_is_made_though_somebody_took_all_folders_away(self, manager: ProcessManager) -> None:
+        async with manager.watch():
+            await self.on_host('rm -rf "$1"', self.base(manager))
+            assert await manager.claim("task@job", files(claim=b"me word\n"))
+            assert await self.left(manager) == ["./task@job", "./task@job/claim"]
+
+    async def test_a_claim_that_somebody_took_away_while_it_was_made(self, manager: ProcessManager) -> None:
+        on_host = self.on_host
+
+        class TakenAway(Pattern):
+            @override
+            async def read(self, n: int = -1, /) -> bytes:
+                data = await super().read(n)
+                if not data:
+                    await on_host('rm -rf "$1"/.new/*', manager.basedir)
+                return data
+
+        async with manager.watch():
+            with pytest.raises(SiteUnavailableError, match="taken away"):
+                await manager.claim("task@job", {"stdin": HostFile(TakenAway(1 << 20))})
             await self.nothing_is_left(manager)
 
     async def test_a_claim_that_is_cancelled_is_whole_or_nothing(self, manager: ProcessManager) -> None:
