@@ -149,3 +149,33 @@ async def test_old_folders_without_containers_are_swept(app: App, manager: Docke
 
     assert not old.exists()
     assert young.exists()
+
+
+async def test_a_script_sees_the_inputs_that_it_or_a_variable_names_and_itself(
+    app: App, manager: DockerManager, tmp_path: Path
+) -> None:
+    session, engine = engine_of(manager)
+    out = InProcessBlobRepository()
+    script = 'ls /pydatatask/in; cat "$FILE"; tail -n 1 {{ argv0 }} # itself'
+    task = ContainerTask(
+        "files",
+        engine,
+        None,
+        Resources(),
+        BUSYBOX,
+        script,
+        environ={"FILE": "{{ text }}"},
+        done=InProcessMetadataRepository(),
+        stdout=out,
+    )
+    for name in ("text", "other"):
+        folder = Folder(tmp_path / name)
+        (folder.path / "one").write_text(f"a {name}\n")
+        task.link(name, folder, is_input=True)
+
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run(timeout=60)
+
+    first, second, itself = out.data["one"].decode().split("\n")
+    assert (first, second) == ("text", "a text")
+    assert itself.endswith("# itself")

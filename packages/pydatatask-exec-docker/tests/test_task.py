@@ -140,3 +140,12 @@ async def test_a_script_may_name_its_interpreter_and_be_long(app: App, manager: 
 
     assert out.data == {"long": b"200001\n", "named": b"#!/bin/cat\nthis is what it reads"}
     assert app.all() == []
+
+
+def test_a_live_run_keeps_its_job_from_another_start_and_from_what_follows(manager: DockerManager) -> None:
+    _, engine = engine_of(manager)
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, "true", done=InProcessMetadataRepository())
+    live = task.links["live"]
+
+    assert (live.is_status, live.inhibits_start, live.inhibits_output) == (True, True, True)
+    assert engine in task.resources
