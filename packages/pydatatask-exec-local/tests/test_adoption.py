@@ -145,17 +145,22 @@ async def test_a_supervisor_that_is_dead_and_not_asked_for_by_its_parent_is_a_lo
     manager = LocalLinuxManager("app", tmp_path / "base")
     done, pids = InProcessMetadataRepository(), InProcessMetadataRepository()
     task = ProcessTask("task", lambda: manager, None, Resources(), pids, "true\n", done=done)
-    with subprocess.Popen(["/bin/true"]) as zombie:
-        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        ticks = Path(f"/proc/{zombie.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    words = ["/bin/sh", "-c", "true & echo $!; exec sleep 1000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        zombie = parent.stdout.readline().strip()
+        ticks = Path(f"/proc/{zombie}/stat").read_text().rpartition(")")[2].split()[19]
         leave_a_run(tmp_path, task.owner, os.readlink("/proc/self/ns/pid"))
         start = tmp_path / "base" / "app" / "task@job" / "1" / "start"
         _, _, *rest = start.read_text().split()
-        start.write_text(" ".join([str(zombie.pid), ticks, *rest, "\n"]))
-        async with asyncio.timeout(20):
-            await task.live_jobs()
-            await task.run("job")
-        await task.released()
+        start.write_text(" ".join([zombie, ticks, *rest, "\n"]))
+        try:
+            async with asyncio.timeout(20):
+                await task.live_jobs()
+                await task.run("job")
+                await task.released()
+        finally:
+            parent.kill()
     assert done.data["job"]["result"] == "lost"
 
 

@@ -27,6 +27,9 @@ class HostLossTests(HostSuite):
             await self.end(seen.identity["pid"])
             lost = await self.seen(observation, run, ended, "it was found lost")
             assert (lost.result, lost.cause) == ("lost", "lost")
+            assert lost.start_time is not None
+            assert lost.end_time is not None
+            assert lost.start_time <= lost.end_time
             assert not await self.lives(child), "what the lost run left in its group lives"
         record = await scene.run()
         assert record["result"] == "lost"
