@@ -16,7 +16,7 @@ from pydatatask_exec_kubernetes import PodManager
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-_KINDS = {"pods": "list", "log": "log"}
+_KINDS = {"pods": "list", "log": "log", "exec": "exec"}
 """Requests that read, by the last word of the path. Any other is a pod's name."""
 
 

@@ -38,7 +38,8 @@ def counts(protocol: str) -> Answer:
 
 async def test_the_end_of_input_is_told_where_the_server_knows_how() -> None:
     async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
-        script.on("list", says(pod("job", 1)), counts("v5.channel.k8s.io"))
+        script.on("get", says(pod("job", 1)))
+        script.on("exec", counts("v5.channel.k8s.io"))
         async with await manager.exec(RUN, ["wc", "-c"]) as execution:
             await execution.write(b"12345")
             assert await execution.end_input()
@@ -48,7 +49,8 @@ async def test_the_end_of_input_is_told_where_the_server_knows_how() -> None:
 
 async def test_an_older_server_is_told_nothing_that_it_would_take_for_input() -> None:
     async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
-        script.on("list", says(pod("job", 1)), counts("v4.channel.k8s.io"))
+        script.on("get", says(pod("job", 1)))
+        script.on("exec", counts("v4.channel.k8s.io"))
         async with await manager.exec(RUN, ["wc", "-c"]) as execution:
             assert not await execution.end_input()
 
@@ -62,7 +64,8 @@ async def test_a_connection_that_ends_before_the_program_is_no_success() -> None
         return socket
 
     async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
-        script.on("list", says(pod("job", 1)), hangs_up)
+        script.on("get", says(pod("job", 1)))
+        script.on("exec", hangs_up)
         async with await manager.exec(RUN, ["true"]) as execution:
             with pytest.raises(SiteUnavailableError, match="did not say how the program ended"):
                 assert [data async for _, data in execution.output()] == [b"half"]

@@ -130,9 +130,9 @@ async def test_a_pod_that_is_evicted_by_request_is_lost(namespace: Namespace, ma
     async with bench.running():
         (pod,) = await namespace.until(running, "it runs")
         name = pod["metadata"]["name"]
-        told = json.loads(await namespace.kubectl("get", "--raw", "/apis/policy"))
+        policy = json.loads(await namespace.kubectl("get", "--raw", "/apis/policy"))
         eviction = {
-            "apiVersion": told["preferredVersion"]["groupVersion"],
+            "apiVersion": policy["preferredVersion"]["groupVersion"],
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace.name},
         }
