@@ -167,12 +167,15 @@ async def test_a_supervisor_that_is_dead_and_not_asked_for_by_its_parent_is_a_lo
 async def test_a_run_whose_folder_vanishes_is_seen_to_be_lost_when_it_ends(tmp_path: Path) -> None:
     manager = LocalLinuxManager("app", tmp_path / "base")
     done, pids = InProcessMetadataRepository(), Announcing()
-    script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done\n"
+    script = f"echo > {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done\n"
     task = ProcessTask("task", lambda: manager, None, Resources(), pids, script, done=done)
     await task.live_jobs()
     running = asyncio.ensure_future(task.run("job"))
     async with asyncio.timeout(20):
         await pids.written.get()
+        # By then it makes nothing in its folder any more.
+        while not (tmp_path / "begun").exists():
+            await asyncio.sleep(0.01)
         await asyncio.to_thread(shutil.rmtree, tmp_path / "base" / "app" / "task@job")
         (tmp_path / "go").touch()
         await running
