@@ -10,7 +10,12 @@ import pytest
 from aiohttp import ClientTimeout, web
 from kubernetes_asyncio.client.configuration import Configuration
 from namespaces import DEADLINE, manifest
-from pydatatask_core.errors import ConfigurationError, SiteFullError, SiteUnavailableError, TemplateError
+from pydatatask_core.errors import (
+    SiteCredentialsError,
+    SiteFullError,
+    SiteUnavailableError,
+    TemplateError,
+)
 from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_exec_kubernetes import PodManager
 from pydatatask_exec_kubernetes._errors import Call
@@ -219,9 +224,18 @@ async def test_credentials_that_have_run_out_are_read_anew_once() -> None:
             assert await claim(other) is not None
             assert used == ["Bearer old", "Bearer new"]
             good = "none"
-            with pytest.raises(ConfigurationError, match="refuses the credentials"):
+            with pytest.raises(SiteCredentialsError, match="refuses the credentials"):
                 await claim(other)
     assert used[2:] == ["Bearer new", "Bearer newer"]
+
+
+async def test_a_watch_outlasts_credentials_that_have_run_out() -> None:
+    async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
+        script.on("list", lists(1, pod("job", 1)))
+        script.on("watch", refuses(401), streams(event("MODIFIED", pod("job", 2, "Succeeded")), stays=True))
+        async with manager.watch() as told:
+            assert brief(await following(told, 2)) == [("job",), ("job", "ended")]
+        assert len(script.of("list")) == 1
 
 
 async def test_a_log_that_breaks_off_is_not_taken_for_the_whole() -> None:

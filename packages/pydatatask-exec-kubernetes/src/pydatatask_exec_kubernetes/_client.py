@@ -73,7 +73,8 @@ class Cluster:
     async def call(self, call: Call, body: Any = None, query: Query = ()) -> Any:
         """Make a request and give the JSON that is answered. What the server puts off is asked again.
 
-        :raises ConfigurationError: if the server refuses the credentials or the request, or the namespace is missing.
+        :raises SiteCredentialsError: if the server refuses the credentials.
+        :raises ConfigurationError: if it refuses the request, or the namespace is missing.
         :raises MissingJobError: if the pod does not exist.
         :raises ConflictError: if it exists already, or is another one.
         :raises SiteFullError: if a quota has no room.

@@ -17,6 +17,7 @@ from pydatatask_core.errors import (
     ConflictError,
     MissingJobError,
     PydatataskError,
+    SiteCredentialsError,
     SiteFullError,
     SiteUnavailableError,
     TemplateError,
@@ -119,7 +120,7 @@ class Answer:
         if self.is_full:
             return SiteFullError(f"{doing}: a quota of the namespace has no room now. {self.message}")
         if self.code == 401:
-            return ConfigurationError(
+            return SiteCredentialsError(
                 f"{doing}: the cluster refuses the credentials. Check the kubeconfig, its token. {self.message}"
             )
         if self.code == 403:
