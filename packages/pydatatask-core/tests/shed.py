@@ -121,7 +121,10 @@ class Shed(ExecutionSite[str]):
     async def cancel(self, sighting: Sighting, how: Cancellation) -> None:
         await self._ask("cancel", sighting.run)
         seen = self.runs[sighting.run]
-        if seen.phase is not Phase.ENDED:
+        if seen.phase is Phase.ENDED:
+            # Noted, and told by nobody.
+            self.put(evolve(seen, cancellation=how), silently=True)
+        else:
             self.put(
                 evolve(seen, phase=Phase.ENDED, result="cancelled", cause="cancelled", cancellation=how, end_time=now())
             )

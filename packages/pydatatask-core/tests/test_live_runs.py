@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from typing_extensions import override
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pydatatask_core import InProcessMetadataRepository
 from pydatatask_core.clock import now
 from pydatatask_core.errors import SiteUnavailableError, StoreUnavailableError
@@ -27,6 +20,7 @@ from pydatatask_core.task.live import LiveRuns
 from pydatatask_core.task.restoring import ROUND, restore
 from pydatatask_core.testing import simulate
 from shed import Shed, ShedTask
+from typing_extensions import override
 
 
 def live(task: ShedTask, job: str, attempt: int = 1, phase: Phase = Phase.RUNNING, **more: Any) -> Sighting:

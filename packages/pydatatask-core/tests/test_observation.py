@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pydatatask_core.errors import SiteUnavailableError
 from pydatatask_core.runs.observation import REMEMBERED, Observation, observation_of
 from pydatatask_core.runs.site import Gone, Phase, RunName, Sighting, Snapshot

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from pathlib import Path
 
 import pytest
 from pydatatask_core.pipeline.readiness import Readiness
 from pydatatask_core.repository.expression import And, Filtered, Minus, Or, Related
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from readiness_chain import Trial, chain, gate, leaf, translation
 from readiness_oracle import Accepts, Store
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from random import Random
 from typing import TypeVar, overload
 
@@ -12,14 +10,10 @@ from pydatatask_core.pipeline import truth
 from pydatatask_core.pipeline.readiness import Readiness
 from pydatatask_core.pipeline.truth import State
 from pydatatask_core.repository.expression import And, KeyExpression, Minus, Or, Related
-from typing_extensions import override
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from readiness_chain import Trial, chain, leaf, translation
 from readiness_history import history_of
 from readiness_machine import play
+from typing_extensions import override
 
 T = TypeVar("T")
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from readiness_chain import Trial, chain, leaf
 
 

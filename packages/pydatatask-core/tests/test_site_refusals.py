@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pydatatask_core import InProcessMetadataRepository, Pipeline, Session
 from pydatatask_core.clock import elapsed
 from pydatatask_core.errors import (

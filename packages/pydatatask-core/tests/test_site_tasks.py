@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
-from typing_extensions import Unpack, override
-
-# The modules beside the tests are no package, because the tests of all members are collected together.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pydatatask_core import (
     InProcessBlobRepository,
     InProcessMetadataRepository,
@@ -31,6 +24,7 @@ from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.task.run import Dropped, RunOptions
 from pydatatask_core.testing import simulate
 from shed import Shed, ShedTask
+from typing_extensions import Unpack, override
 
 FIRST, SECOND = RunName("task", "job", 1), RunName("task", "job", 2)
 

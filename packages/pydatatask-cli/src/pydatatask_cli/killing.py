@@ -45,7 +45,7 @@ async def kill_runs(pipeline: Pipeline, task: SiteTask[object], jobs: Sequence[s
     ended = [job for job in jobs if await task.end(job, "cancelled")]
     for job in jobs:
         if job not in ended:
-            output.complain(f"{task.name} {job}: no run is live")
+            output.complain(f"{task.name} {job}: no run is live, and no attempt waited for")
     if not ended:
         return ExitCode.NOTHING
     try:

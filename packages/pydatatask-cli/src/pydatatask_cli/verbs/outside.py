@@ -36,7 +36,8 @@ MOST_SHOWN = 20
 def kill(invocation: Invocation, task: str, jobs: tuple[str, ...]) -> ExitCode:
     """End the live runs of TASK on JOBs, and record them as cancelled.
 
-    Works while the pipeline runs, and while it does not. A cancelled job is not tried again; 'retry' clears it. To end
+    Works while the pipeline runs, and while it does not. A cancelled job is not tried again; 'retry' clears it. A job
+    that waits for its next attempt can be cancelled, too; a running pipeline notes it when that attempt is due. To end
     a run and leave no record, so that it starts again, delete it from TASK.live.
     """
     pipeline = invocation.pipeline

@@ -210,6 +210,8 @@ class SiteTask(RunTask, Generic[Spec]):
             if last is not None and last.owner != self.owner:
                 raise self._conflict(job)
             if last is None or (last.phase is Phase.ENDED and job in self._due):
+                if last is not None and await self._is_called_off(observation, last):
+                    return await self._reap(observation, job)
                 if not await self._claim(observation, job, 1 if last is None else last.run.attempt + 1):
                     return Dropped(delay=INHIBITED)
                 continue
@@ -254,6 +256,12 @@ class SiteTask(RunTask, Generic[Spec]):
         self._due.discard(job)
         return True
 
+    async def _is_called_off(self, observation: Observation, last: Sighting) -> bool:
+        """Tell whether somebody wants no other attempt. Sites do not tell what is asked of a run that has ended."""
+        await self._find(observation, last.run)
+        seen = observation.latest(self.name, last.run.job)
+        return seen is not None and seen.run == last.run and seen.cancellation == "cancelled"
+
     async def _find(self, observation: Observation, run: RunName) -> bool:
         """See what the site has of a job, and tell whether that run is there."""
         job = run.job
@@ -286,6 +294,9 @@ class SiteTask(RunTask, Generic[Spec]):
             await self._let_go(observation, job)
             return Dropped()
         record = self._record(attempts)
+        if last.cancellation == "cancelled" and not record.succeeded:
+            # It failed by itself before it was ended, and whoever wanted that wants no other attempt.
+            record.result = record.cause = "cancelled"
         delay = None if record.cause is None else self.retries.delay_after(record.cause, record.attempt)
         if delay is not None:
             self._due.add(job)
@@ -315,14 +326,20 @@ class SiteTask(RunTask, Generic[Spec]):
     async def end(self, job: str, how: Cancellation) -> bool:
         """Ask for the end of a job's live run, whoever follows it. The controller that does so then sees it end.
 
+        A job whose last attempt failed, and which waits for the next one, can be ``cancelled``, too: the controller
+        sees it when the time of the next one has come.
+
         :param how: ``cancelled`` has it recorded, ``dropped`` leaves no record.
-        :returns: whether there was a run that had not ended.
+        :returns: whether there was a run that had not ended, or a next attempt was waited for.
         """
         runs = [run for run in await self.site.look(self.name, job) if run.owner == self.owner]
-        if not runs or runs[-1].phase is Phase.ENDED:
+        if not runs or (runs[-1].phase is Phase.ENDED and not (how == "cancelled" and self._is_retried(runs[-1]))):
             return False
         await self.site.cancel(runs[-1], how)
         return True
+
+    def _is_retried(self, ended: Sighting) -> bool:
+        return ended.cause is not None and self.retries.delay_after(ended.cause, ended.run.attempt) is not None
 
     async def persist(self, what: str, job: str, step: Callable[[], Awaitable[T]]) -> T:
         """Do a step of a run that exists, again and again while a store or the site is unavailable."""

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from attrs import evolve
+
 from ..errors import PydatataskError
 from .site import ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 
@@ -102,8 +104,10 @@ class Observation:
         runs = self._runs.setdefault(key, {})
         earlier = runs.get(run.attempt)
         if earlier is not None and earlier.phase is Phase.ENDED and sighting.phase is not Phase.LEAVING:
-            # A run does not come back to life: this was seen before.
-            return
+            # A run does not come back to life: this was seen before. But somebody may want no other attempt by now.
+            if sighting.cancellation != "cancelled" or earlier.cancellation is not None:
+                return
+            sighting = evolve(earlier, cancellation="cancelled")
         if sighting != earlier:
             runs[run.attempt] = sighting
             self.wake(*key)
