@@ -130,8 +130,11 @@ class Load:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "helper"),
-    [(("--live-restore",), False), ((), False), (("--live-restore",), True)],
-    ids=["containers-go-on", "containers-are-ended", "after-its-helper"],
+    [
+        pytest.param(("--live-restore",), False, id="containers-go-on"),
+        pytest.param((), False, id="containers-are-ended", marks=pytest.mark.campaign),
+        pytest.param(("--live-restore",), True, id="after-its-helper", marks=pytest.mark.campaign),
+    ],
 )
 async def test_an_engine_that_is_killed_again_and_again_loses_nothing(
     app: App, tmp_path: Path, flags: tuple[str, ...], helper: bool
