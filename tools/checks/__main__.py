@@ -39,7 +39,7 @@ def fast_steps(chosen: Sequence[Member]) -> list[Step]:
 
 def member_steps(uv: Path, member: Member, marks: str) -> list[Step]:
     """One member, as thoroughly as all of them are checked."""
-    return [*style([member.folder]), contracts(), alone(uv, member, marks)]
+    return [*style([member.folder]), types([member]), contracts(), alone(uv, member, marks)]
 
 
 def all_steps(uv: Path, chosen: Sequence[Member], marks: str, folder: Path) -> list[Step]:

@@ -37,9 +37,7 @@ def alone(uv: Path, member: Member, marks: str) -> Step:
         run(python, "-I", HERE / "installed.py", home / "venv", member.module)
 
         run(*sync, "--group", "test", env=environment)
-        mypy = (python.with_name("mypy"), "--pretty", "--cache-dir", home / "mypy")
-        run(*mypy, member.folder / "src")
-        run(*mypy, member.tests)
+        run(python.with_name("mypy"), "--pretty", "--cache-dir", home / "mypy", member.folder / "src")
         run_tests(python, "-m", marks, member.tests)
 
     return Step(f"{member.name} alone, with what it declares", check)
