@@ -23,6 +23,10 @@ from typing_extensions import override
 
 
 class TestThisMachine(ExecutionSiteTests):
+    """A sample, as of the other sites: all steps are a campaign."""
+
+    stride = 3
+
     @override
     def program(self) -> Path:
         return pipeline_file("steps_here")
@@ -36,6 +40,11 @@ class TestThisMachine(ExecutionSiteTests):
         base = folder / "base" / "steps"
         runs = [str(path) for path in base.rglob("*") if path.name not in {".new", ".old"}]
         return [*runs, *(str(path) for path in folder.glob("pids/[!.]*"))]
+
+
+@pytest.mark.campaign
+class TestThisMachineAtEveryStep(TestThisMachine):
+    stride = 1
 
 
 class TestSSHHost(ExecutionSiteTests):
@@ -81,6 +90,9 @@ class TestSSHHostAtEveryStep(TestSSHHost):
 
 
 class TestDockerEngine(ExecutionSiteTests):
+    """A sample."""
+
+    stride = 3
     client: docker.DockerClient
     since: int
 
@@ -110,6 +122,11 @@ class TestDockerEngine(ExecutionSiteTests):
     def left_over(self, folder: Path) -> Sequence[str]:
         filters = {"label": f"{LABEL}={app_of(folder)}"}
         return [container.name for container in self.client.containers.list(all=True, filters=filters)]
+
+
+@pytest.mark.campaign
+class TestDockerEngineAtEveryStep(TestDockerEngine):
+    stride = 1
 
 
 def base_of(folder: Path) -> str:
