@@ -44,6 +44,27 @@ def test_pods_are_explained_read_entered_and_killed(tmp_path: Path, namespace: s
 
 
 @pytest.mark.slow
+def test_a_pod_that_never_began_is_killed_without_a_controller_and_its_job_is_not_started_anew(
+    tmp_path: Path, cluster: Cluster, namespace: str
+) -> None:
+    settings = {"NAMESPACE": namespace}
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "huge.yaml").write_text(yaml.safe_dump({"seconds": 0, "cpu": "1000"}))
+
+    def pods() -> str:
+        return kubectl(cluster, "-n", namespace, "get", "pods", "-o", "name")
+
+    with started(PODS, "run", cwd=tmp_path, env=settings) as controller:
+        wait_until(pods, "the pod", controller)
+
+    killed = run(PODS, "kill", "sleep", "huge", cwd=tmp_path, env=settings)
+
+    assert killed.code == 1
+    assert "sleep huge: ended, and nothing is left of its run to make a record of" in killed.err
+    assert pods() == ""
+
+
+@pytest.mark.slow
 def test_why_and_status_name_the_quota_that_is_full(tmp_path: Path, cluster: Cluster, namespace: str) -> None:
     kubectl(cluster, "-n", namespace, "create", "quota", "none", "--hard=count/pods=0")
     wait_until(

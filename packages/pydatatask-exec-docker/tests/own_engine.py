@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 import docker  # type: ignore[import-untyped]  # it has no type information
-import pytest
 from containers import BUSYBOX, DEADLINE, App
+from pydatatask_core.testing.services import service_missing
 
 LOOK = 0.02
 """Seconds between two looks at what another process does."""
@@ -153,9 +153,9 @@ def own_engine(app: App, *flags: str) -> Iterator[OwnEngine]:
     """Give an engine that runs and has the image, or skip the test where there can be none."""
     missing = [program for program in ("dockerd", "unshare") if shutil.which(program) is None]
     if missing:
-        pytest.skip(f"an engine of the test's own needs {' and '.join(missing)}")
+        service_missing(f"an engine of the test's own needs {' and '.join(missing)}")
     if os.geteuid() != 0:
-        pytest.skip("an engine of the test's own needs root")
+        service_missing("an engine of the test's own needs root")
     # A socket's path has to be short.
     folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
     engine = OwnEngine(folder, *flags)

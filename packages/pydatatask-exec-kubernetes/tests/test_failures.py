@@ -13,8 +13,9 @@ import pytest
 import yaml
 from namespaces import DEADLINE, Namespace, manifest
 from pipelines import Bench
-from pydatatask_core import InProcessMetadataRepository, InProcessSyncTask, Pipeline
+from pydatatask_core import InProcessMetadataRepository, InProcessSyncTask, Pipeline, Retries
 from pydatatask_core.errors import ConfigurationError
+from pydatatask_core.runs.site import Phase
 from pydatatask_exec_kubernetes import KubeTask, LivePod, PodManager
 from typing_extensions import override
 
@@ -236,6 +237,23 @@ async def test_a_killed_pod_is_recorded_as_cancelled_with_its_log(namespace: Nam
         await until(lambda: bench.done["victim"])
     assert told(bench, "victim") == ("cancelled", "cancelled")
     assert bench.logs["victim"]["job"] == b"begun\n"
+
+
+async def test_a_job_that_waits_for_its_next_pod_can_be_killed_and_no_pod_is_listed_for_it(
+    namespace: Namespace, manager: PodManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(manager)
+    task = bench.shell("fails", "echo out; exit 3", retries=Retries(3, delay=6, jitter=0))
+    async with bench.running():
+        await until(lambda: (seen := task.seen("job")) is not None and seen.phase is Phase.ENDED)
+        async with PodManager("app", namespace.name) as other:
+            (seen,) = await other.look("fails", "job")
+            monkeypatch.setattr(manager, "look", None)
+            await other.cancel(seen, "cancelled")
+        await until(lambda: bench.done["fails"])
+    record = bench.done["fails"]["job"]
+    assert (record["result"], record["attempt"], record["return_code"]) == ("cancelled", 1, 3)
+    assert bench.logs["fails"]["job"] == b"out\n"
 
 
 async def test_deleting_a_live_job_deletes_its_pod_and_leaves_no_record(

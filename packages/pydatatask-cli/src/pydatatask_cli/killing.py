@@ -57,15 +57,19 @@ async def kill_runs(pipeline: Pipeline, task: SiteTask[object], jobs: Sequence[s
 
 
 async def _record(task: SiteTask[object], jobs: Sequence[str]) -> bool:
-    """Reap runs that are ending."""
-    await task.live_jobs()
+    """Reap runs that are ending. What has gone at once is not followed: to follow it would be to start it anew."""
     try:
-        ends = await asyncio.gather(*(task.run(job) for job in jobs))
+        there = set(await task.live_jobs())
+        left = [job for job in jobs if job in there]
+        ends = await asyncio.gather(*(task.run(job) for job in left))
     finally:
         await task.released()
-    for job, end in zip(jobs, ends, strict=True):
+    for job, end in zip(left, ends, strict=True):
         output.narrate(f"{task.name} {job}: {ending(end.record) if isinstance(end, Ended) else 'ended'}")
-    return True
+    for job in jobs:
+        if job not in there:
+            output.complain(f"{task.name} {job}: ended, and nothing is left of its run to make a record of")
+    return len(left) == len(jobs)
 
 
 async def _wait(task: SiteTask[object], jobs: Sequence[str], holder: str) -> bool:

@@ -65,6 +65,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
     """
 
     creating_starts = True
+    tells_what_is_asked = True
 
     def __init__(self, app: str, namespace: str, config: Config | None = None) -> None:
         """:param app: part of the name of every pod. Two pipelines that share it must not share task names.
@@ -214,7 +215,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         """End a pod, after writing down on it why, so that whoever sees it end knows.
 
         Its time is made to be up, so that it stays until its logs are stored; one that leaves no record, or is on no
-        node, is deleted. Never both: some nodes would keep it for ever.
+        node, is deleted. Never both: some nodes would keep it for ever. One that is over is only written on.
 
         :param why: in words for people.
         """
@@ -224,9 +225,10 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         time_is_up = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}}
         try:
             pod = await self.cluster.call(call, notes)
-            if ending == "dropped" or not pod["spec"].get("nodeName"):
+            is_over = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+            if ending == "dropped" or not (is_over or pod["spec"].get("nodeName")):
                 await self._delete(name, uid)
-            else:
+            elif not is_over:
                 await self.cluster.call(call, time_is_up)
         except (ConflictError, MissingJobError):
             # It is gone, and perhaps another one has its name.

@@ -257,8 +257,9 @@ class SiteTask(RunTask, Generic[Spec]):
         return True
 
     async def _is_called_off(self, observation: Observation, last: Sighting) -> bool:
-        """Tell whether somebody wants no other attempt. Sites do not tell what is asked of a run that has ended."""
-        await self._find(observation, last.run)
+        """Tell whether somebody wants no other attempt."""
+        if not self.site.tells_what_is_asked:
+            await self._find(observation, last.run)
         seen = observation.latest(self.name, last.run.job)
         return seen is not None and seen.run == last.run and seen.cancellation == "cancelled"
 

@@ -100,6 +100,8 @@ class ExecutionSite(ABC, Generic[Spec]):
 
     creating_starts = False
     """Whether a run begins by being created, so that there is nothing to start."""
+    tells_what_is_asked = False
+    """Whether a watch tells what somebody asks of a run that has ended."""
 
     @property
     @abstractmethod
