@@ -17,7 +17,10 @@ from pydatatask_core.errors import (
     SiteUnavailableError,
 )
 
-__all__ = ["asking", "unreachable"]
+__all__ = ["QUICK", "asking", "unreachable"]
+
+QUICK = 60.0
+"""Seconds that an answer may take that needs no work."""
 
 LONG = 1000
 """Characters of an engine's words that are repeated."""

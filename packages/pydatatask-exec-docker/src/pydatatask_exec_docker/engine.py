@@ -18,10 +18,10 @@ from aiodocker import Docker
 from aiodocker.execs import Exec
 from pydatatask_core.errors import ConflictError, MissingJobError
 
-from ._errors import asking, unreachable
+from ._errors import QUICK, asking, unreachable
 from .reading import ArchivedFile
 
-__all__ = ["QUICK", "Engine", "Event", "Inspected"]
+__all__ = ["Engine", "Event", "Inspected"]
 
 Inspected = Mapping[str, Any]
 """A container as the engine tells it."""
@@ -29,8 +29,6 @@ Inspected = Mapping[str, Any]
 Event = Mapping[str, Any]
 """Something that happened to a container, as the engine tells it."""
 
-QUICK = 60.0
-"""Seconds that an answer may take that needs no work."""
 WORK = 180.0
 """Seconds that an answer may take that needs some: an engine may be busy with many containers."""
 IN_FLIGHT = 8

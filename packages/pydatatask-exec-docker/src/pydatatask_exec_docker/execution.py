@@ -12,11 +12,10 @@ from pydatatask_core.errors import PydatataskError
 from pydatatask_core.runs.interactive import Execution, TerminalSize
 from typing_extensions import override
 
-from ._errors import asking, unreachable
+from ._errors import QUICK, asking, unreachable
 
 __all__ = ["ContainerExecution"]
 
-QUICK = 60.0
 ERRORS = 2
 """The number of standard error in the engine's frames."""
 
@@ -33,7 +32,11 @@ class ContainerExecution(Execution):
 
     @classmethod
     async def begin(cls, made: Exec, what: str, terminal: TerminalSize | None) -> ContainerExecution:
-        """Start a program that was prepared."""
+        """Start a program that was prepared.
+
+        :raises ConflictError: if the container has ended since.
+        :raises MissingJobError: for the same reason.
+        """
         stream = made.start(detach=False)
         async with asking(what, QUICK):
             await stream.__aenter__()
@@ -68,15 +71,22 @@ class ContainerExecution(Execution):
 
     @override
     async def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
+        writes: bool | None = None
         try:
             while (message := await self._stream.read_out()) is not None:
-                yield ("stderr" if message.stream == ERRORS else "stdout"), message.data
+                # An engine puts it into the output why a program could not begin.
+                writes = await self._has_begun() if writes is None else writes
+                yield ("stdout" if writes and message.stream != ERRORS else "stderr"), message.data
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self._what, error) from error
         told = await self._told()
         if told.get("Running"):
             raise unreachable(self._what, ConnectionError("the connection is lost, and the program goes on"))
         self._status = int(told.get("ExitCode") or 0)
+
+    async def _has_begun(self) -> bool:
+        told = await self._told()
+        return bool(told.get("Running") or told.get("Pid"))
 
     async def _told(self) -> Mapping[str, Any]:
         async with asking(self._what, QUICK):

@@ -22,10 +22,9 @@ from pydatatask_core.runs.site import Cancellation, ExecutionSite, Gone, Phase, 
 from pydatatask_core.streams import BlobReader
 from typing_extensions import override
 
-from ._errors import asking
 from .accounts import Reader
 from .archive import files_of, mark_of
-from .engine import QUICK, Engine, Event
+from .engine import Engine, Event
 from .execution import ContainerExecution
 from .naming import APP, container_name, is_staged, labels, staging_name, wanted
 from .outputs import Outputs
@@ -41,6 +40,8 @@ LOOKS = 8
 """Containers that are looked at at a time."""
 BEGINNING = 0.2
 """Seconds between two looks at a container whose output is waited for."""
+ENDING = 10.0
+"""Seconds within which an engine hears of a container's end, at most, after its output has ended."""
 
 
 class DockerManager(ExecutionSite[ContainerSpec], Interactive):
@@ -314,22 +315,31 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
             await asyncio.sleep(BEGINNING)
         try:
             made = await self.engine.execute(name, ["/bin/sh", "-c", FOLLOW, "pydatatask", stream], interactive=False)
-        except ConflictError:
-            return await self.open_output(run, stream)
-        what = f"the {stream} of container {name}"
-        follower = made.start(detach=False)
-        async with asking(f"follow {what}", QUICK):
-            await follower.__aenter__()
-        return FollowedFile(follower, partial(self.open_output, run, stream), what)
+            rest = partial(self._open_rest, run, stream)
+            return await FollowedFile.begin(made, rest, f"the {stream} of container {name}")
+        except (ConflictError, MissingJobError):
+            return await self._open_rest(run, stream, 0)
+
+    async def _open_rest(self, run: RunName, stream: Literal["stdout", "stderr"], offset: int) -> BlobReader:
+        """Open what a run has written, from a byte on, since there is no program any more that follows it."""
+        # There is nothing to wait for if it does not write that, or is gone.
+        await (await self.open_output(run, stream)).close()
+        try:
+            await self.engine.wait(container_name(self.app, run), ENDING)
+        except SiteUnavailableError as error:
+            raise SiteUnavailableError(
+                f"Following the {stream} of {run} was interrupted while the run goes on. Follow it anew. {error}"
+            ) from error
+        return await self.open_output(run, stream, offset)
 
     @override
     async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
         name = container_name(self.app, run)
         try:
             made = await self.engine.execute(name, argv, terminal=terminal is not None)
-        except ConflictError as error:
+            return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
+        except (ConflictError, MissingJobError) as error:
             raise MissingJobError(f"Cannot run a program beside {run}: container {name} does not run.") from error
-        return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
 
     @override
     async def release(self, task: str, job: str) -> None:

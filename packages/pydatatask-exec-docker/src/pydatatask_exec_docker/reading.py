@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
+from aiodocker.execs import Exec
 from aiodocker.stream import Stream
-from pydatatask_core.errors import MissingJobError
+from pydatatask_core.errors import ConflictError, MissingJobError
 from pydatatask_core.streams import CHUNK, BlobReader
 from typing_extensions import override
 
-from ._errors import unreachable
+from ._errors import QUICK, asking, unreachable
+from .spec import BEGUN
 
 __all__ = ["ArchivedFile", "FollowedFile", "read_all"]
 
@@ -86,7 +88,9 @@ class FollowedFile(BlobReader):
     """A file that grows, read by a program beside the one that writes it, and at its end from the container."""
 
     def __init__(self, stream: Stream, rest: Callable[[int], Awaitable[BlobReader]], what: str) -> None:
-        """:param rest: opens the file from a byte on. :param what: is read, for errors."""
+        """:param stream: what the program writes. :param rest: opens the file from a byte on, when it is complete.
+        :param what: is read, for errors.
+        """
         self._stream = stream
         self._rest = rest
         self._what = what
@@ -94,6 +98,31 @@ class FollowedFile(BlobReader):
         self._given = 0
         self._ended: BlobReader | None = None
         self._closed = False
+
+    @classmethod
+    async def begin(cls, made: Exec, rest: Callable[[int], Awaitable[BlobReader]], what: str) -> FollowedFile:
+        """Start the program that follows.
+
+        :raises ConflictError: if it cannot begin any more, because the container has ended since it was prepared.
+        :raises MissingJobError: for the same reason.
+        """
+        stream = made.start(detach=False)
+        file = cls(stream, rest, what)
+        try:
+            async with asking(f"follow {what}", QUICK):
+                await stream.__aenter__()
+                await file._begin()
+        except BaseException:
+            await file.close()
+            raise
+        return file
+
+    async def _begin(self) -> None:
+        first = await self._next()
+        if not first.startswith(BEGUN):
+            said = " ".join(first.decode(errors="replace").split())
+            raise ConflictError(f"Cannot follow {self._what}: {said or 'it is not written'}.")
+        self._ready = first.removeprefix(BEGUN)
 
     @override
     async def read(self, n: int = -1, /) -> bytes:

@@ -16,6 +16,7 @@ from pydatatask_core.streams import BlobReader
 from pydatatask_core.task.policy import spelled
 
 __all__ = [
+    "BEGUN",
     "CODE",
     "ENDED",
     "FOLDER",
@@ -57,6 +58,8 @@ if [ -e {FOLDER}/stdout ]; then
     exit "$code"
 fi
 [ -d {FOLDER} ] || mkdir {FOLDER} || exit 125
+# Whoever finds the output finds the errors, too.
+[ "$merge" = yes ] || : > {FOLDER}/stderr
 exec 3> {FOLDER}/stdout 2>/dev/null
 if [ "$merge" = yes ]; then exec 4>&3; else exec 4> {FOLDER}/stderr; fi
 # Whoever sees to it that it does not begin leaves a mark first, and looks for the output then.
@@ -93,7 +96,15 @@ exit "$code"
 its output, and its words. What it writes goes to files, since what engines keep as logs is not always what was written:
 one kind loses bytes that are no text, another one the end of some lines, and all are slow."""
 
-FOLLOW = f": > {FOLDER}/followed; exec tail -c +1 -f {FOLDER}/$1"
+BEGUN = b"\0"
+"""What a follower writes first. Where none could begin, an engine puts its own words instead of a program's output."""
+FOLLOW = f"""
+until [ -e {FOLDER}/stdout ]; do sleep 0.1; done
+[ -e {FOLDER}/$1 ] || exit
+: > {FOLDER}/followed
+printf '\\000'
+exec tail -c +1 -f {FOLDER}/$1
+"""
 """Follow a file to its end. Whoever ends the container waits for that."""
 
 

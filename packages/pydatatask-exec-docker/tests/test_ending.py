@@ -1,0 +1,132 @@
+"""Looking into containers in the very moment in which they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from aiodocker.execs import Exec
+from containers import BUSYBOX, DEADLINE, App, engine_of
+from pydatatask_core import STDOUT, InProcessBlobRepository, InProcessMetadataRepository, Resources
+from pydatatask_core.errors import MissingJobError, SiteUnavailableError
+from pydatatask_core.runs.site import RunName
+from pydatatask_exec_docker import ContainerTask, DockerManager, manager as manager_module
+
+ROUNDS = 12
+STEP = 0.002
+"""Seconds by which each round ends its container later: together they cover the start of a program beside it."""
+
+
+def run_of(number: int) -> RunName:
+    return RunName("task", f"job-{number}", 1)
+
+
+@asynccontextmanager
+async def begun(manager: DockerManager, containers: int = 1) -> AsyncIterator[None]:
+    """Have containers whose scripts have written a line and go on. They are followed from their very start."""
+    session, engine = engine_of(manager)
+    script = "echo out; sleep 60"
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, script, done=InProcessMetadataRepository())
+    async with session, asyncio.timeout(2 * DEADLINE):
+        for number in range(containers):
+            run = run_of(number)
+            assert await manager.claim(run, "me", await task.make(run)) is not None
+            await manager.start(run)
+            async with await manager.follow_output(run, "stdout") as reader:
+                assert await reader.read(4) == b"out\n"
+        yield
+
+
+def end_while_one_begins(manager: DockerManager, monkeypatch: pytest.MonkeyPatch, *, first: bool) -> None:
+    """Let containers end when a program beside theirs is prepared, before it begins or while it does."""
+    execute = manager.engine.execute
+    rounds = iter(range(ROUNDS))
+    ends = set()
+
+    async def end(container: str, after: float) -> None:
+        await asyncio.sleep(after)
+        await manager.engine.signal(container, "SIGKILL")
+
+    async def prepared(
+        container: str, argv: Sequence[str], *, interactive: bool = True, terminal: bool = False
+    ) -> Exec:
+        made = await execute(container, argv, interactive=interactive, terminal=terminal)
+        ending = asyncio.ensure_future(end(container, 0 if first else next(rounds) * STEP))
+        ends.add(ending)
+        if first:
+            await ending
+            await manager.engine.wait(container, DEADLINE)
+        return made
+
+    monkeypatch.setattr(manager.engine, "execute", prepared)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["ended-before", "ends-meanwhile"])
+async def test_what_is_followed_is_what_was_written_whenever_it_ends(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    async with begun(manager, ROUNDS):
+        end_while_one_begins(manager, monkeypatch, first=first)
+        for number in range(ROUNDS):
+            async with asyncio.timeout(DEADLINE), await manager.follow_output(run_of(number), "stdout") as reader:
+                assert await reader.read() == b"out\n", number
+
+
+async def test_a_program_beside_a_container_that_ends_has_no_output_but_its_own(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with begun(manager, ROUNDS):
+        end_while_one_begins(manager, monkeypatch, first=False)
+        for number in range(ROUNDS):
+            found = {"stdout": b"", "stderr": b""}
+            try:
+                async with asyncio.timeout(DEADLINE), await manager.exec(run_of(number), ["echo", "mine"]) as program:
+                    async for stream, data in program.output():
+                        found[stream] += data
+            except MissingJobError:
+                continue
+            assert found["stdout"] in {b"", b"mine\n"}, number
+            assert program.exit_status == 0 or not found["stdout"] or not found["stderr"], number
+
+
+async def test_no_program_begins_beside_a_container_that_ended_meanwhile(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with begun(manager):
+        end_while_one_begins(manager, monkeypatch, first=True)
+        with pytest.raises(MissingJobError, match="does not run"):
+            await manager.exec(run_of(0), ["true"])
+
+
+async def test_a_run_that_goes_on_without_its_follower_is_not_taken_for_ended(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "ENDING", 0.5)
+    async with begun(manager), await manager.follow_output(run_of(0), "stdout") as reader:
+        assert await reader.read(4) == b"out\n"
+        async with await manager.exec(run_of(0), ["killall", "tail"]) as killing:
+            assert [data async for _, data in killing.output()] == []
+        with pytest.raises(SiteUnavailableError, match="interrupted while the run goes on"):
+            await reader.read(1)
+
+
+async def test_a_stream_that_a_run_does_not_write_is_missing_at_once(app: App, manager: DockerManager) -> None:
+    session, engine = engine_of(manager)
+    task = ContainerTask(
+        "task",
+        engine,
+        None,
+        Resources(),
+        BUSYBOX,
+        "sleep 60",
+        done=InProcessMetadataRepository(),
+        stdout=InProcessBlobRepository(),
+        stderr=STDOUT,
+    )
+    async with session, asyncio.timeout(DEADLINE):
+        assert await manager.claim(run_of(0), "me", await task.make(run_of(0))) is not None
+        await manager.start(run_of(0))
+        with pytest.raises(MissingJobError):
+            await manager.follow_output(run_of(0), "stderr")
