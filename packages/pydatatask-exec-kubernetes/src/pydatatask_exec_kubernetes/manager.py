@@ -285,14 +285,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     @override
     async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
-        while True:
-            try:
-                return await self._log(run, stream, follow=True)
-            except MissingJobError:
-                seen = next((seen for seen in await self.look(run.task, run.job) if seen.run == run), None)
-                if seen is None or seen.phase is not Phase.CLAIMED:
-                    raise
-            await asyncio.sleep(1.0)
+        return await self.once_begun(run, lambda: self._log(run, stream, follow=True))
 
     async def _log(self, run: RunName, stream: str, *, follow: bool) -> LogReader:
         if stream != "stdout":

@@ -6,8 +6,9 @@ decides who runs; it outlives the controller, and what it tells is the truth abo
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import Enum
@@ -15,7 +16,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from attrs import field, frozen
 
-from ..errors import SiteUnavailableError
+from ..errors import MissingJobError, SiteUnavailableError
 from ..streams import BlobReader
 from ..task.record import Cause, Result
 from .following import FollowingReader
@@ -25,6 +26,10 @@ __all__ = ["Cancellation", "ExecutionSite", "Gone", "Phase", "RunName", "Sightin
 Cancellation = Literal["cancelled", "dropped"]
 """Why a run is ended on purpose: to be recorded as cancelled, or to leave no record."""
 
+BEGINNING = 0.5
+"""Seconds between two looks at a run whose beginning is waited for."""
+
+Output = TypeVar("Output", bound=BlobReader)
 Spec = TypeVar("Spec", contravariant=True)
 """What a site makes a run of: a host's files, a container's configuration, a pod's manifest."""
 
@@ -167,6 +172,8 @@ class ExecutionSite(ABC, Generic[Spec]):
     async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
         """Open what a run writes, from its beginning on, to be read to its end: reading waits for more.
 
+        A claimed run is waited for until it begins.
+
         :raises MissingJobError: if nothing of it is there.
         """
 
@@ -174,7 +181,22 @@ class ExecutionSite(ABC, Generic[Spec]):
             runs = await self.look(run.task, run.job)
             return not any(seen.run == run and seen.phase is not Phase.ENDED for seen in runs)
 
-        return FollowingReader(await self.open_output(run, stream), is_over)
+        return FollowingReader(await self.once_begun(run, lambda: self.open_output(run, stream)), is_over)
+
+    async def once_begun(self, run: RunName, opened: Callable[[], Awaitable[Output]]) -> Output:
+        """Open something of a run that is there when it has begun.
+
+        :raises MissingJobError: if it is not there then, or the run is gone.
+        """
+        while True:
+            try:
+                return await opened()
+            except MissingJobError:
+                runs = await self.look(run.task, run.job)
+                if not any(seen.run == run and seen.phase is Phase.CLAIMED for seen in runs):
+                    # It may have begun meanwhile.
+                    return await opened()
+            await asyncio.sleep(BEGINNING)
 
     @abstractmethod
     async def release(self, task: str, job: str) -> None:

@@ -60,6 +60,16 @@ class HostRunTests(HostSuite):
         assert record["result"] == "success"
         assert await self.starts(manager) == ["job"]
 
+    async def test_output_is_followed_from_before_its_beginning(self, manager: ProcessManager) -> None:
+        scene = self.scene(manager, "echo first; sleep 0.3; printf last")
+        async with scene.followed(), asyncio.timeout(self.deadline):
+            run = await self.claimed(scene)
+            following = asyncio.ensure_future(scene.task.site.follow_output(run, "stdout"))
+            await asyncio.wait({following}, timeout=0.2)
+            await scene.task.site.start(run)
+            async with await following as output:
+                assert await output.read() == b"first\nlast"
+
     async def test_a_run_of_another_pipeline_is_a_conflict(self, manager: ProcessManager) -> None:
         scene = self.scene(manager, LOG)
         async with scene.followed():
