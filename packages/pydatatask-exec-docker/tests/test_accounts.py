@@ -15,12 +15,13 @@ from aiohttp.base_protocol import BaseProtocol
 from containers import BUSYBOX, App, engine_of
 from pydatatask_core import InProcessMetadataRepository, Resources
 from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_exec_docker import ContainerTask, DockerManager
 from pydatatask_exec_docker.accounts import Reader
 from pydatatask_exec_docker.archive import mark_of
 from pydatatask_exec_docker.engine import Inspected
-from pydatatask_exec_docker.naming import container_name, labels
+from pydatatask_exec_docker.naming import LABELS, OWNER
 from pydatatask_exec_docker.reading import ArchivedFile
 from pydatatask_exec_docker.status import LOST, of_inspected
 
@@ -32,9 +33,9 @@ def account(**state: Any) -> Inspected:
     """Give an engine's account of a container of the run."""
     return {
         "Id": "0123",
-        "Name": f"/{container_name('app', RUN)}",
+        "Name": f"/{dns_name('app', RUN)}",
         "Image": "sha256:4567",
-        "Config": {"Image": "image:1", "Labels": labels("app", RUN, "me")},
+        "Config": {"Image": "image:1", "Labels": {**LABELS.of("app", RUN), OWNER: "me"}},
         "State": {
             "StartedAt": "2026-01-01T00:00:02Z",
             "FinishedAt": "2026-01-01T00:00:05Z",
@@ -109,7 +110,7 @@ async def test_what_an_engine_was_starting_when_it_was_killed_is_lost_unless_it_
     reader = Reader(manager.engine, app.name)
 
     async def seen_with(state: dict[str, Any]) -> Sighting:
-        found = await manager.engine.inspect(container_name(app.name, RUN))
+        found = await manager.engine.inspect(dns_name(app.name, RUN))
         assert found is not None
         seen = await reader.read({**found, "State": {**found["State"], **state}}, "here")
         assert seen is not None

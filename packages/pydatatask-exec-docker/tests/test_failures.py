@@ -19,10 +19,10 @@ from pydatatask_core import (
 )
 from pydatatask_core.errors import SiteUnavailableError
 from pydatatask_core.pipeline.controller import Controller
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import RunName
 from pydatatask_core.testing.services import service_setting
 from pydatatask_exec_docker import ContainerTask, DockerManager
-from pydatatask_exec_docker.naming import container_name
 
 LIMIT = 80.0
 
@@ -329,7 +329,7 @@ async def test_a_script_that_is_not_root_may_write_and_read(app: App, manager: D
 
 
 async def test_a_container_of_somebody_else_in_the_place_is_a_conflict(app: App, manager: DockerManager) -> None:
-    name = container_name(app.name, RunName("task", "one", 1))
+    name = dns_name(app.name, RunName("task", "one", 1))
     other = app.client.containers.create(BUSYBOX, name=name)
     setting = Setting(manager, "true")
     try:

@@ -11,7 +11,10 @@ from typing import Any
 from aiohttp import web
 from attrs import define, field
 from kubernetes_asyncio.client.configuration import Configuration
+from pydatatask_core.runs.naming import dns_name
+from pydatatask_core.runs.site import RunName
 from pydatatask_exec_kubernetes import PodManager
+from pydatatask_exec_kubernetes.naming import LABELS
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -86,7 +89,7 @@ def bookmark(version: int) -> bytes:
 
 
 def pod(job: str, version: int, phase: str = "Running") -> dict[str, Any]:
-    labels = {"app": "app", "task": "task", "job": job, "attempt": "1"}
+    run = RunName("task", job, 1)
     state: dict[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
     if phase == "Succeeded":
         state = {
@@ -94,10 +97,10 @@ def pod(job: str, version: int, phase: str = "Running") -> dict[str, Any]:
         }
     return {
         "metadata": {
-            "name": f"pod-{job}",
+            "name": dns_name("app", run),
             "uid": f"id-{job}",
             "resourceVersion": str(version),
-            "labels": {f"pydatatask/{name}": value for name, value in labels.items()},
+            "labels": LABELS.of("app", run),
         },
         "spec": {"containers": [{"name": "main", "image": "image"}], "nodeName": "node"},
         "status": {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]},

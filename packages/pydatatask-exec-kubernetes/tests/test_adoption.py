@@ -10,10 +10,10 @@ from namespaces import BUSYBOX, DEADLINE, Namespace, manifest
 from pipelines import Bench
 from pydatatask_core import InProcessMetadataRepository, ResourceManager, Resources
 from pydatatask_core.errors import ConflictError
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import RunName
 from pydatatask_exec_kubernetes import PodManager
 from pydatatask_exec_kubernetes.manifest import read_manifest
-from pydatatask_exec_kubernetes.naming import pod_name
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ async def test_a_pod_of_that_name_which_is_not_ours_is_a_conflict(namespace: Nam
     stranger = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": pod_name("app", run), "labels": {"pydatatask/app": "other"}},
+        "metadata": {"name": dns_name("app", run), "labels": {"pydatatask/app": "other"}},
         "spec": {"containers": [{"name": "main", "image": BUSYBOX, "command": ["true"]}]},
     }
     await namespace.apply(stranger)

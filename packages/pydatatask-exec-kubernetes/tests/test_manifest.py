@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
 from namespaces import manifest
 from pydatatask_core.errors import TemplateError
 from pydatatask_core.pipeline.quota import Resources
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import RunName
 from pydatatask_core.task.template import Template
 from pydatatask_exec_kubernetes.cost import requests_of_any_job
 from pydatatask_exec_kubernetes.manifest import complete, read_manifest, requests_of
-from pydatatask_exec_kubernetes.naming import pod_name
 
 GOOD = manifest("true")
 
@@ -53,7 +52,7 @@ def test_a_pod_gets_name_labels_and_owner_and_is_never_restarted() -> None:
 
     assert given == read_manifest(text, "it", counted=True)
     assert pod["metadata"] == {
-        "name": pod_name("app", run),
+        "name": dns_name("app", run),
         "namespace": "space",
         "labels": {
             "team": "blue",
@@ -110,37 +109,3 @@ def test_requests_that_are_the_same_for_all_jobs_are_known_before(cpu: str, foun
     template = Template(GOOD.replace("1m", cpu).replace("true", "echo {{ job }} {{ info.text | shquote }}"), "it")
 
     assert requests_of_any_job(template, {"info": info, "job": "j", "size": "3"}, frozenset({"size"})) == found
-
-
-names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", fullmatch=True)
-jobs = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fullmatch=True)
-
-
-@given(names, names, jobs, st.integers(1, 9999))
-def test_a_pods_name_is_a_name_of_a_host(app: str, task: str, job: str, attempt: int) -> None:
-    import re
-
-    name = pod_name(app, RunName(task, job, attempt))
-
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
-
-
-def test_the_longest_names_make_a_name_of_63_characters() -> None:
-    name = pod_name(63 * "A", RunName(63 * "t", 63 * "j", 9999))
-
-    assert len(name) == 63
-    assert name.startswith("aaa")
-    assert name.endswith("-9999")
-
-
-@given(st.tuples(names, names, jobs), st.tuples(names, names, jobs))
-def test_two_runs_have_two_names(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    first, second = (pod_name(app, RunName(task, job, 1)) for app, task, job in (one, other))
-
-    assert (first == second) == (one == other)
-
-
-def test_what_looks_alike_has_two_names() -> None:
-    alike = [("a_b", "job"), ("a-b", "job"), ("a", "b-job"), ("a-b", "JOB"), ("a-b", "j.ob")]
-
-    assert len({pod_name("app", RunName(task, job, 1)) for task, job in alike}) == len(alike)

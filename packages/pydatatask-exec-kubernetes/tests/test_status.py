@@ -133,6 +133,9 @@ def test_pods_of_others_are_not_seen() -> None:
     strange = pod("job", 5)
     strange["metadata"]["labels"]["pydatatask/attempt"] = "first"
     assert sighting_of(strange, "app") is None
+    copied = pod("job", 5)
+    copied["metadata"]["name"] += "-debug"
+    assert sighting_of(copied, "app") is None
 
 
 def ended(code: int, began: int, seconds: int, **more: str) -> dict[str, Any]:

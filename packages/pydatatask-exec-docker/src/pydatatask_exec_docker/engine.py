@@ -203,12 +203,12 @@ class Engine:
         async with asking("reach the engine", SILENCE):
             await self.docker.version()
 
-    async def events(self, label: str) -> tuple[AsyncIterator[Event], AsyncExitStack]:
-        """Follow what happens to containers with a label from now on, and give what ends that too.
+    async def events(self, labels: Sequence[str]) -> tuple[AsyncIterator[Event], AsyncExitStack]:
+        """Follow what happens to containers with some labels from now on, and give what ends that too.
 
         Iterating raises :class:`SiteUnavailableError` when the engine ends it, or does not answer any more.
         """
-        filters = {"type": ["container"], "label": [label], "event": list(TOLD)}
+        filters = {"type": ["container"], "label": list(labels), "event": list(TOLD)}
         async with AsyncExitStack() as stack:
             async with asking("follow what happens on the engine", QUICK):
                 params = {"filters": json.dumps(filters), "since": await self._just_now()}

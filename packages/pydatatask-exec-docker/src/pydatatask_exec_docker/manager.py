@@ -17,6 +17,7 @@ from pydatatask_core.cancelling import to_the_end
 from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJobError, SiteUnavailableError
 from pydatatask_core.job import is_valid_name
 from pydatatask_core.runs.interactive import Execution, Interactive, TerminalSize
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.observation import observation_of
 from pydatatask_core.runs.site import Cancellation, ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_core.streams import BlobReader
@@ -26,7 +27,7 @@ from .accounts import Reader
 from .archive import files_of, mark_of
 from .engine import Engine, Event
 from .execution import ContainerExecution
-from .naming import APP, container_name, is_staged, labels, staging_name, wanted
+from .naming import LABELS, OWNER, is_staged, staging_name
 from .outputs import Outputs
 from .reading import FollowedFile
 from .spec import FOLDER, FOLLOW, MARK, ContainerSpec
@@ -93,12 +94,12 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     @override
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[Sighting | Gone | Snapshot]]:
-        events, stack = await self.engine.events(f"{APP}={self.app}")
+        events, stack = await self.engine.events(LABELS.wanted(self.app))
         async with stack:
             for name in tuple(self._left):
                 await self.engine.remove(name)
                 self._left.discard(name)
-            listed = await self.engine.list(wanted(self.app))
+            listed = await self.engine.list(LABELS.wanted(self.app))
             snapshot = Snapshot(await self._look_at(listed))
             yield self._seen(snapshot, events)
 
@@ -120,7 +121,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     @override
     async def sweep(self) -> None:
         """Remove what interrupted claims have left. Whoever is just making one fails as a whole, and tries again."""
-        listed = await self.engine.list(wanted(self.app))
+        listed = await self.engine.list(LABELS.wanted(self.app))
         names = {name: found["Id"] for found in listed for name in names_of(found)}
         for name, container in names.items():
             if is_staged(name) and name not in self._staging:
@@ -146,9 +147,9 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def claim(self, run: RunName, owner: str, spec: ContainerSpec) -> Sighting | None:
-        name = container_name(self.app, run)
+        name = dns_name(self.app, run)
         config = dict(spec.config)
-        config["Labels"] = labels(self.app, run, owner)
+        config["Labels"] = {**LABELS.of(self.app, run), OWNER: owner}
         mounts = [
             {"Type": "bind", "Source": m.source, "Target": m.target, "ReadOnly": not m.writable} for m in spec.mounts
         ]
@@ -228,8 +229,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         if found is None:
             return
         told = found["Config"].get("Labels") or {}
-        mine = labels(self.app, run, "")
-        if any(told.get(key) != value for key, value in mine.items() if value):
+        if LABELS.run(told, name, self.app) != run:
             raise ConflictError(
                 f"Cannot make container {name} for task {run.task} on job {run.job}: the engine has a container of "
                 f"that name that is not of app {self.app}, or not of that run. Remove it, or rename the app."
@@ -237,15 +237,15 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def look(self, task: str, job: str) -> list[Sighting]:
-        return await self._look_at(await self.engine.list(wanted(self.app, task, job)))
+        return await self._look_at(await self.engine.list(LABELS.wanted(self.app, task, job)))
 
     @override
     async def look_all(self, task: str) -> list[Sighting]:
-        return await self._look_at(await self.engine.list(wanted(self.app, task)))
+        return await self._look_at(await self.engine.list(LABELS.wanted(self.app, task)))
 
     @override
     async def start(self, run: RunName) -> None:
-        name = container_name(self.app, run)
+        name = dns_name(self.app, run)
         try:
             # An engine starts again what has ended.
             if (found := await self._look_into(name)) is not None and found.phase is Phase.CLAIMED:
@@ -290,7 +290,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         """Let a run go on if somebody has paused its container, so that it can end."""
         found = await self.engine.inspect(sighting.claim)
         if found is not None and found["State"].get("Paused"):
-            _log.warning("Container %s is paused, and has to end: it goes on.", container_name(self.app, sighting.run))
+            _log.warning("Container %s is paused, and has to end: it goes on.", dns_name(self.app, sighting.run))
             await self.engine.unpause(sighting.claim)
 
     @override
@@ -299,15 +299,15 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def vanished(self, last: Sighting) -> Sighting:
-        return await self._look_into(container_name(self.app, last.run)) or lost(last)
+        return await self._look_into(dns_name(self.app, last.run)) or lost(last)
 
     @override
     async def open_output(self, run: RunName, stream: Literal["stdout", "stderr"], offset: int = 0) -> BlobReader:
-        return await self.engine.open(container_name(self.app, run), f"{FOLDER}/{stream}", offset)
+        return await self.engine.open(dns_name(self.app, run), f"{FOLDER}/{stream}", offset)
 
     @override
     async def follow_output(self, run: RunName, stream: Literal["stdout", "stderr"]) -> BlobReader:
-        name = container_name(self.app, run)
+        name = dns_name(self.app, run)
         # There is nothing to follow in one that has not begun. Whoever reads need not be who watches.
         while (found := await self._look_into(name)) is not None:
             if found.phase is not Phase.CLAIMED:
@@ -325,7 +325,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
         # There is nothing to wait for if it does not write that, or is gone.
         await (await self.open_output(run, stream)).close()
         try:
-            await self.engine.wait(container_name(self.app, run), ENDING)
+            await self.engine.wait(dns_name(self.app, run), ENDING)
         except SiteUnavailableError as error:
             raise SiteUnavailableError(
                 f"Following the {stream} of {run} was interrupted while the run goes on. Follow it anew. {error}"
@@ -334,7 +334,7 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
-        name = container_name(self.app, run)
+        name = dns_name(self.app, run)
         try:
             made = await self.engine.execute(name, argv, terminal=terminal is not None)
             return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
@@ -343,12 +343,12 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
 
     @override
     async def release(self, task: str, job: str) -> None:
-        for listed in await self.engine.list(wanted(self.app, task, job)):
+        for listed in await self.engine.list(LABELS.wanted(self.app, task, job)):
             if (run := run_of_listed(listed, self.app)) is None:
                 continue
             if self.is_here and listed["State"] in {"created", "exited", "dead"}:
                 # First, since nobody would know of the folder without its container.
-                await self.outputs.remove(container_name(self.app, run))
+                await self.outputs.remove(dns_name(self.app, run))
             try:
                 await self.engine.remove(listed["Id"])
             except ConflictError as error:

@@ -12,7 +12,7 @@ from pydatatask_core.runs.site import Cancellation, Phase, RunName, Sighting
 from pydatatask_core.task.record import Cause, Result
 
 from .engine import Event, Inspected
-from .naming import OWNER, run_of
+from .naming import LABELS, OWNER
 
 __all__ = [
     "KILLED",
@@ -74,7 +74,7 @@ def claimed(run: RunName, owner: str, container: str, image: str, host: str) -> 
 def run_of_event(event: Event, app: str) -> RunName | None:
     """Give the run that an event is about; None if it is about no claim of the app's."""
     told = event["Actor"]["Attributes"]
-    return run_of(told, str(told.get("name", "")).lstrip("/"), app)
+    return LABELS.run(told, str(told.get("name", "")).lstrip("/"), app)
 
 
 def names_of(listed: Mapping[str, Any]) -> list[str]:
@@ -84,9 +84,8 @@ def names_of(listed: Mapping[str, Any]) -> list[str]:
 
 def run_of_listed(listed: Mapping[str, Any], app: str) -> RunName | None:
     """Give the run that a short account is about; None if it is about no claim of the app's."""
-    return next(
-        (run for name in names_of(listed) if (run := run_of(listed.get("Labels") or {}, name, app)) is not None), None
-    )
+    runs = (LABELS.run(listed.get("Labels") or {}, name, app) for name in names_of(listed))
+    return next((run for run in runs if run is not None), None)
 
 
 def of_event(event: Event, run: RunName, host: str) -> Sighting:
@@ -110,7 +109,7 @@ def of_inspected(
     """
     config, state = found["Config"], found["State"]
     told = config.get("Labels") or {}
-    run = run_of(told, str(found["Name"]).lstrip("/"), app)
+    run = LABELS.run(told, str(found["Name"]).lstrip("/"), app)
     if run is None:
         return None
     seen = evolve(

@@ -13,6 +13,7 @@ from pydatatask_core.errors import ConfigurationError
 from pydatatask_core.pipeline.quota import ResourceManager, Resources
 from pydatatask_core.repository.protocols import BlobRepository, MetadataRepository, Repository
 from pydatatask_core.runs.live import LiveRunRepository
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.streams import BlobReader
 from pydatatask_core.task.policy import Seconds
@@ -22,7 +23,6 @@ from pydatatask_core.task.template import Template
 from typing_extensions import Unpack, override
 
 from .manager import DockerManager
-from .naming import container_name
 from .spec import FOLDER, INLINE, SCRIPT, ContainerSpec, Mount, Pull, configuration
 
 __all__ = ["ContainerTask"]
@@ -131,7 +131,7 @@ class ContainerTask(ScriptTask[ContainerSpec]):
 
     @override
     def staged_path(self, run: RunName, link: str) -> str:
-        return self.site.outputs.path(container_name(self.site.app, run), link)
+        return self.site.outputs.path(dns_name(self.site.app, run), link)
 
     @override
     async def attend(self, sighting: Sighting) -> float | None:

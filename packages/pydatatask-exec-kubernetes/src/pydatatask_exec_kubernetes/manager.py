@@ -15,6 +15,7 @@ from pydatatask_core.errors import ConfigurationError, ConflictError, MissingJob
 from pydatatask_core.job import is_valid_name
 from pydatatask_core.pipeline.quota import Resources
 from pydatatask_core.runs.interactive import Execution, Interactive, TerminalSize
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import Cancellation, ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 from pydatatask_core.streams import BlobReader
 from typing_extensions import override
@@ -24,7 +25,7 @@ from ._errors import Call
 from .execution import PROTOCOLS, PodExecution
 from .logs import LogReader
 from .manifest import Manifest, complete, requests_of
-from .naming import APP, ATTEMPT, END, JOB, TASK, WHY, labels, pod_name, selector
+from .naming import END, LABELS, WHY
 from .room import Room
 from .status import Ending, containers_of, gone, judged, running_in, sighting_of
 from .watching import Change, Listing, follow_pods, list_pods
@@ -111,7 +112,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         yield self._events()
 
     async def _events(self) -> AsyncIterator[Sighting | Gone | Snapshot]:
-        async for event in follow_pods(self.cluster, self.namespace, selector(self.app)):
+        async for event in follow_pods(self.cluster, self.namespace, LABELS.wanted(self.app)):
             if isinstance(event, Listing):
                 self._known.clear()
                 seen = [self._see(pod) for pod in event.pods]
@@ -175,13 +176,13 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
         :raises ConflictError: if it is something else.
         """
-        name = pod_name(self.app, run)
+        name = dns_name(self.app, run)
         try:
             found = await self.cluster.call(Call("get", self.namespace, name))
         except MissingJobError:
             return
         told = found["metadata"].get("labels") or {}
-        if {key: told.get(key) for key in (APP, TASK, JOB, ATTEMPT)} != labels(self.app, run):
+        if LABELS.run(told, name, self.app) != run:
             raise ConflictError(
                 f"Cannot create pod {name} for task {run.task} on job {run.job}: a pod of that name is in namespace "
                 f"{self.namespace}, and is not of app {self.app}, or not of that run. Delete it, or rename the app."
@@ -189,13 +190,13 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     @override
     async def look(self, task: str, job: str) -> list[Sighting]:
-        pods, _ = await list_pods(self.cluster, self.namespace, selector(self.app, task, job))
+        pods, _ = await list_pods(self.cluster, self.namespace, LABELS.wanted(self.app, task, job))
         seen = [sighting for pod in pods if (sighting := self._see(pod)) is not None]
         return sorted(seen, key=lambda sighting: sighting.run.attempt)
 
     @override
     async def look_all(self, task: str) -> list[Sighting]:
-        pods, _ = await list_pods(self.cluster, self.namespace, selector(self.app, task))
+        pods, _ = await list_pods(self.cluster, self.namespace, LABELS.wanted(self.app, task))
         return [sighting for pod in pods if (sighting := self._see(pod)) is not None]
 
     def requests(self, run: RunName) -> Resources | None:
@@ -290,7 +291,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
     async def _log(self, run: RunName, stream: str, *, follow: bool) -> LogReader:
         if stream != "stdout":
             raise MissingJobError(f"A pod's output and errors are one log. Ask for the output of {run.task} {run.job}.")
-        name = pod_name(self.app, run)
+        name = dns_name(self.app, run)
         known = self._known.get(run)
         if known is None or not known.has_node:
             pod = await self.cluster.call(Call("get", self.namespace, name))
@@ -306,7 +307,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     @override
     async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
-        name = pod_name(self.app, run)
+        name = dns_name(self.app, run)
         pod = await self.cluster.call(Call("get", self.namespace, name))
         if pod.get("status", {}).get("phase") != "Running":
             raise MissingJobError(f"Task {run.task} is not running on job {run.job}, so that nothing can be run there.")
@@ -335,7 +336,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
     async def _release(self, run: RunName, uid: str) -> None:
         try:
-            await self._delete(pod_name(self.app, run), uid, **AT_ONCE)
+            await self._delete(dns_name(self.app, run), uid, **AT_ONCE)
         except (ConflictError, MissingJobError):
             # Somebody else has deleted it.
             pass

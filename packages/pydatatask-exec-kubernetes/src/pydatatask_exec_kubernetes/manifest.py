@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 from pydatatask_core.errors import ConfigurationError, TemplateError
 from pydatatask_core.pipeline.quota import Resources, quantity
+from pydatatask_core.runs.naming import dns_name
 from pydatatask_core.runs.site import RunName
 
 from ._client import Pod
-from .naming import OWNER, labels, pod_name
+from .naming import LABELS, OWNER
 
 __all__ = ["Manifest", "complete", "read_manifest", "requests_of"]
 
@@ -143,9 +144,9 @@ def complete(manifest: Manifest, app: str, namespace: str, run: RunName, owner: 
     """Give the pod of a run: the manifest with the run's name, labels and owner, never restarted by the cluster."""
     pod = copy.deepcopy(dict(manifest))
     metadata = pod["metadata"] = dict(pod.get("metadata") or {})
-    metadata["name"] = pod_name(app, run)
+    metadata["name"] = dns_name(app, run)
     metadata["namespace"] = namespace
-    metadata["labels"] = {**(metadata.get("labels") or {}), **labels(app, run)}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS.of(app, run)}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), OWNER: owner}
     metadata.pop("generateName", None)
     pod["spec"]["restartPolicy"] = "Never"

@@ -12,7 +12,7 @@ from pydatatask_core.runs.site import Cancellation, Phase, Sighting
 from pydatatask_core.task.record import Cause, Result
 
 from ._client import Pod
-from .naming import END, OWNER, WHY, run_of
+from .naming import END, LABELS, OWNER, WHY
 
 __all__ = ["STUCK", "Ending", "containers_of", "gone", "is_stuck", "judged", "running_in", "sighting_of"]
 
@@ -65,7 +65,7 @@ LONG = 500
 def sighting_of(pod: Pod, app: str) -> Sighting | None:
     """Read a pod; None if it is not a run of the app."""
     metadata, status, spec = pod["metadata"], pod.get("status", {}), pod.get("spec", {})
-    run = run_of(metadata.get("labels") or {}, app)
+    run = LABELS.run(metadata.get("labels") or {}, metadata["name"], app)
     if run is None:
         return None
     notes = metadata.get("annotations") or {}

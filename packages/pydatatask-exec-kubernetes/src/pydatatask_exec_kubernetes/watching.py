@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 import aiohttp
@@ -41,19 +41,19 @@ class Change:
     pod: Pod
 
 
-async def list_pods(cluster: Cluster, namespace: str, selector: str) -> tuple[list[Pod], str]:
+async def list_pods(cluster: Cluster, namespace: str, labels: Sequence[str]) -> tuple[list[Pod], str]:
     """Give all pods that are selected, and the version of what was seen. Fails as :meth:`Cluster.call` does."""
     while True:
         try:
-            return await _list(cluster, namespace, selector)
+            return await _list(cluster, namespace, labels)
         except ExpiredError:
             # Pages of a list that changed too much meanwhile: it is listed anew.
             continue
 
 
-async def _list(cluster: Cluster, namespace: str, selector: str) -> tuple[list[Pod], str]:
+async def _list(cluster: Cluster, namespace: str, labels: Sequence[str]) -> tuple[list[Pod], str]:
     pods: list[Pod] = []
-    query = [("labelSelector", selector), ("limit", str(PAGE))]
+    query = [("labelSelector", ",".join(labels)), ("limit", str(PAGE))]
     more = ""
     while True:
         page = await cluster.call(Call("list", namespace), query=[*query, ("continue", more)] if more else query)
@@ -63,7 +63,7 @@ async def _list(cluster: Cluster, namespace: str, selector: str) -> tuple[list[P
             return pods, str(page["metadata"]["resourceVersion"])
 
 
-async def follow_pods(cluster: Cluster, namespace: str, selector: str) -> AsyncIterator[Listing | Change]:
+async def follow_pods(cluster: Cluster, namespace: str, labels: Sequence[str]) -> AsyncIterator[Listing | Change]:
     """Tell of the pods that are selected: all of them first, then what happens, and all again if anything was missed.
 
     An interrupted watch goes on where it was.
@@ -74,11 +74,11 @@ async def follow_pods(cluster: Cluster, namespace: str, selector: str) -> AsyncI
     version: str | None = None
     while True:
         if version is None:
-            pods, version = await list_pods(cluster, namespace, selector)
+            pods, version = await list_pods(cluster, namespace, labels)
             yield Listing(pods)
         heard = False
         try:
-            async for kind, pod in _stream(cluster, namespace, selector, version):
+            async for kind, pod in _stream(cluster, namespace, labels, version):
                 heard = True
                 version = str(pod["metadata"]["resourceVersion"])
                 if kind != "BOOKMARK":
@@ -98,9 +98,11 @@ async def follow_pods(cluster: Cluster, namespace: str, selector: str) -> AsyncI
                 await asyncio.sleep(1.0)
 
 
-async def _stream(cluster: Cluster, namespace: str, selector: str, version: str) -> AsyncIterator[tuple[Any, Pod]]:
+async def _stream(
+    cluster: Cluster, namespace: str, labels: Sequence[str], version: str
+) -> AsyncIterator[tuple[Any, Pod]]:
     query = [
-        ("labelSelector", selector),
+        ("labelSelector", ",".join(labels)),
         ("watch", "true"),
         ("allowWatchBookmarks", "true"),
         ("resourceVersion", version),
