@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,44 +19,7 @@ from pydatatask_core.errors import StoreCredentialsError, StorePermissionError
 from pydatatask_core.pipeline.events import Event, Finished, Launched, StoreBack, StoreUnreachable
 from pydatatask_core.pipeline.plan import plan
 from pydatatask_core.testing import simulate
-from typing_extensions import override
-
-
-class Switched(InProcessMetadataRepository):
-    """A store in memory that can be switched off, and must be made before it holds anything."""
-
-    def __init__(self, data: dict[str, Any] | None = None) -> None:
-        super().__init__(data)
-        self.error: Exception | None = StoreUnavailableError("It is switched off.")
-        self.made = False
-        self.slow = 0.0
-
-    def _ask(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    @override
-    async def validate(self) -> None:
-        await asyncio.sleep(self.slow)
-        self._ask()
-        self.made = True
-
-    @override
-    async def pages(self) -> AsyncIterator[list[str]]:
-        self._ask()
-        assert self.made, "it was listed before it was opened"
-        async for page in super().pages():
-            yield page
-
-    @override
-    async def contains(self, job: str, /) -> bool:
-        self._ask()
-        return await super().contains(job)
-
-    @override
-    async def dump(self, job: str, data: Any, /) -> None:
-        self._ask()
-        await super().dump(job, data)
+from switched import Switched
 
 
 def task(name: str, **options: Any) -> InProcessSyncTask:
