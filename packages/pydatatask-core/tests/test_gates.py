@@ -16,6 +16,7 @@ from pydatatask_core import (
     Session,
 )
 from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.pipeline.events import Event, Finished
 from pydatatask_core.runs.site import RunName
 from pydatatask_core.testing import simulate
 from shed import Shed, ShedTask
@@ -130,10 +131,13 @@ def test_what_a_cancelled_run_gives_back_of_a_quota_starts_nothing_in_another_ta
     assert began == ["first"]
 
 
-def test_an_adopted_run_that_fails_while_its_task_waits_for_a_store_is_tried_again_afterwards() -> None:
-    shed, kept = Shed(), Switched({"job": {}})
+@pytest.mark.parametrize("link", [{"is_input": True}, {"is_output": True}], ids=str)
+def test_an_adopted_run_that_fails_while_its_task_waits_for_a_store_is_tried_again_afterwards(
+    link: dict[str, bool],
+) -> None:
+    shed, kept = Shed(), Switched({"job": {}} if "is_input" in link else {})
     task = ShedTask(shed, InProcessMetadataRepository(), retries=Retries(1, delay=1, jitter=0))
-    task.link("kept", kept, is_input=True)
+    task.link("kept", kept, **link)
     first = RunName("task", "job", 1)
 
     async def main() -> None:
@@ -169,3 +173,47 @@ def test_a_stop_does_not_wait_for_the_next_attempts_of_others() -> None:
     assert simulate(main) < 1000
     assert isinstance(final.done, InProcessMetadataRepository)
     assert final.done.data["later"]["result"] == "failure"
+
+
+def test_a_cancelled_run_returns_when_its_functions_have_ended() -> None:
+    done = []
+
+    async def tidy(job: str) -> None:
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(5)
+            done.append(job)
+
+    task = InProcessSyncTask("task", InProcessMetadataRepository(), func=tidy)
+    task.link("source", source("a", "b"), is_input=True)
+
+    async def main() -> list[str]:
+        async with Pipeline([task], Session()) as pipeline:
+            running = asyncio.ensure_future(pipeline.run())
+            await asyncio.sleep(100)
+            running.cancel()
+            await asyncio.wait({running})
+            return sorted(done)
+
+    assert simulate(main) == ["a", "b"]
+
+
+def test_what_an_observer_raises_ends_the_run_though_other_jobs_are_live() -> None:
+    async def work(job: str) -> None:
+        await asyncio.sleep(1e6 if job == "long" else 1)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Finished):
+            raise ZeroDivisionError
+
+    task = InProcessSyncTask("task", InProcessMetadataRepository(), func=work)
+    task.link("source", source("long", "short"), is_input=True)
+
+    async def main() -> float:
+        async with Pipeline([task], Session()) as pipeline:
+            with pytest.raises(ZeroDivisionError):
+                await pipeline.run(observers=[observe])
+        return asyncio.get_running_loop().time()
+
+    assert simulate(main) < 1000

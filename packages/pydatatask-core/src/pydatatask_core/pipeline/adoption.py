@@ -27,7 +27,6 @@ class Adoption:
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
-        self.adopted: list[tuple[Lane, str]] = []
         self._unseen: dict[str, SiteUnavailableError] = {}
 
     def errors(self) -> list[Exception]:
@@ -74,7 +73,6 @@ class Adoption:
             self._unseen.pop(task.name, None)
             for job in jobs:
                 lane.adopt(job)
-                self.adopted.append((lane, job))
 
     def _fail(self, lane: Lane, error: SiteUnavailableError) -> None:
         self._unseen[lane.task.name] = error

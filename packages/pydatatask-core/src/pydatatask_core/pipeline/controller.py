@@ -236,10 +236,6 @@ class Controller:
             task = lane.task
             if task.name == name and not (task.disabled or self.stopping or self._waits(task)):
                 lane.held = False
-                for adopted, job in self._adoption.adopted:
-                    if adopted is lane:
-                        # A held lane keeps no retries.
-                        self.readiness.recheck(self.readiness.tasks.index(name), job)
                 await open_lane(lane, self._launch_once)
 
     def _waits(self, task: RunTask) -> bool:
