@@ -1,4 +1,4 @@
-"""Nothing of a task starts before all that it waits for is there, nor after somebody wants the end."""
+"""Nothing of a task starts before all that it waits for is there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from pydatatask_core import (
     InProcessMetadataRepository,
     InProcessSyncTask,
     Pipeline,
-    ResourceManager,
-    Resources,
     Retries,
     Session,
 )
 from pydatatask_core.errors import SiteUnavailableError
-from pydatatask_core.pipeline.events import Event, Finished
 from pydatatask_core.runs.site import RunName
 from pydatatask_core.testing import simulate
 from shed import Shed, ShedTask
@@ -45,14 +42,18 @@ def switch_on_at(time: float, store: Switched) -> None:
 
 
 @pytest.mark.parametrize(("site", "store"), [(14.0, 6.0), (6.0, 14.0)], ids=["store-first", "site-first"])
-def test_a_task_that_waits_for_its_site_and_a_store_waits_for_both(site: float, store: float) -> None:
-    kept, began = Switched({"a": {}}), []
+@pytest.mark.parametrize("link", [{"is_input": True}, {"is_output": True}], ids=str)
+def test_a_task_that_waits_for_its_site_and_a_store_waits_for_both(
+    site: float, store: float, link: dict[str, bool]
+) -> None:
+    kept, began = Switched({"a": {}} if "is_input" in link else {}), []
 
     async def note(job: str) -> None:
         began.append(asyncio.get_running_loop().time())
 
     task = Unseen("task", InProcessMetadataRepository(), func=note)
-    task.link("kept", kept, is_input=True)
+    task.link("source", source("a"), is_input=True)
+    task.link("kept", kept, **link)
     task.answers_at = site
 
     async def main() -> None:
@@ -94,43 +95,6 @@ def test_a_store_that_comes_up_after_a_stop_starts_nothing() -> None:
     assert began == []
 
 
-def test_what_a_cancelled_run_gives_back_of_a_quota_starts_nothing_in_another_task() -> None:
-    manager, began = ResourceManager(Resources(1.0, 0)), []
-
-    async def tidy(job: str) -> None:
-        began.append(job)
-        try:
-            await asyncio.sleep(1e6)
-        finally:
-            for _ in range(3):
-                await asyncio.sleep(0)
-
-    tasks = [
-        InProcessSyncTask(
-            name,
-            InProcessMetadataRepository(),
-            func=tidy,
-            resource_manager=manager,
-            job_resources=Resources(1.0, 0),
-            priority=priority,
-        )
-        for name, priority in (("first", 1), ("second", 0), ("third", 0))
-    ]
-    for task in tasks:
-        task.link("source", source(task.name), is_input=True)
-
-    async def main() -> None:
-        async with Pipeline(tasks, Session()) as pipeline:
-            running = asyncio.ensure_future(pipeline.run())
-            while not began:
-                await asyncio.sleep(1)
-            running.cancel()
-            await asyncio.wait({running})
-
-    simulate(main)
-    assert began == ["first"]
-
-
 @pytest.mark.parametrize("link", [{"is_input": True}, {"is_output": True}], ids=str)
 def test_an_adopted_run_that_fails_while_its_task_waits_for_a_store_is_tried_again_afterwards(
     link: dict[str, bool],
@@ -152,68 +116,3 @@ def test_an_adopted_run_that_fails_while_its_task_waits_for_a_store_is_tried_aga
     simulate(main)
     assert isinstance(task.done, InProcessMetadataRepository)
     assert (task.done.data["job"]["result"], task.done.data["job"]["attempt"]) == ("success", 2)
-
-
-def test_a_stop_does_not_wait_for_the_next_attempts_of_others() -> None:
-    async def fail(job: str) -> None:
-        await asyncio.sleep(10 if job == "later" else 1)
-        raise ValueError("It fails.")
-
-    retries = Retries(3, delay=1e6, jitter=0)
-    again = InProcessSyncTask("again", InProcessMetadataRepository(), func=fail, retries=retries)
-    final = InProcessSyncTask("final", InProcessMetadataRepository(), func=fail)
-    again.link("source", source("a"), is_input=True)
-    final.link("source", source("later"), is_input=True)
-
-    async def main() -> float:
-        async with Pipeline([again, final], Session()) as pipeline:
-            await pipeline.run(fail_fast=True)
-        return asyncio.get_running_loop().time()
-
-    assert simulate(main) < 1000
-    assert isinstance(final.done, InProcessMetadataRepository)
-    assert final.done.data["later"]["result"] == "failure"
-
-
-def test_a_cancelled_run_returns_when_its_functions_have_ended() -> None:
-    done = []
-
-    async def tidy(job: str) -> None:
-        try:
-            await asyncio.sleep(1e6)
-        finally:
-            await asyncio.sleep(5)
-            done.append(job)
-
-    task = InProcessSyncTask("task", InProcessMetadataRepository(), func=tidy)
-    task.link("source", source("a", "b"), is_input=True)
-
-    async def main() -> list[str]:
-        async with Pipeline([task], Session()) as pipeline:
-            running = asyncio.ensure_future(pipeline.run())
-            await asyncio.sleep(100)
-            running.cancel()
-            await asyncio.wait({running})
-            return sorted(done)
-
-    assert simulate(main) == ["a", "b"]
-
-
-def test_what_an_observer_raises_ends_the_run_though_other_jobs_are_live() -> None:
-    async def work(job: str) -> None:
-        await asyncio.sleep(1e6 if job == "long" else 1)
-
-    def observe(event: Event) -> None:
-        if isinstance(event, Finished):
-            raise ZeroDivisionError
-
-    task = InProcessSyncTask("task", InProcessMetadataRepository(), func=work)
-    task.link("source", source("long", "short"), is_input=True)
-
-    async def main() -> float:
-        async with Pipeline([task], Session()) as pipeline:
-            with pytest.raises(ZeroDivisionError):
-                await pipeline.run(observers=[observe])
-        return asyncio.get_running_loop().time()
-
-    assert simulate(main) < 1000

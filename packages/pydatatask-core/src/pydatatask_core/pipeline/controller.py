@@ -242,17 +242,20 @@ class Controller:
         return self.gates.closed(task) or self._adoption.lacking(task) is not None
 
     async def _until_done(self, forever: bool) -> None:
-        patience = asyncio.get_running_loop().time() + self._patience
+        gives_up: float | None = None
         while True:
             self._raise_crash()
             left: float | None = None
             if self._busy():
-                patience = asyncio.get_running_loop().time() + self._patience
+                gives_up = None
             else:
                 self._emit(RoundDone())
                 unreachable = self.unreachable()
                 if not forever and unreachable and not self.stopping:
-                    left = patience - asyncio.get_running_loop().time()
+                    time = asyncio.get_running_loop().time()
+                    # From the moment on in which nothing else is left to do.
+                    gives_up = time + self._patience if gives_up is None else gives_up
+                    left = gives_up - time
                     if left <= 0:
                         raise unreachable[0]
                 elif self.stopping:
