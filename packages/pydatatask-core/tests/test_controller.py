@@ -27,7 +27,6 @@ from pydatatask_core.pipeline.events import (
     Event,
     Finished,
     Launched,
-    LaunchFailed,
     Retrying,
     StoreBack,
     StoreUnreachable,
@@ -487,56 +486,6 @@ async def test_a_users_own_repository_drives_a_pipeline() -> None:
     second.link("made", made, is_input=True)
     await run(first, second)
     assert sorted(done) == ["a", "a-extra", "b", "b-extra"]
-
-
-class OwnTask(Task):
-    """A user's own task: jobs end when it is updated the second time."""
-
-    def __init__(self, done: InProcessMetadataRepository) -> None:
-        super().__init__("own")
-        self.done = done
-        self.launched: list[str] = []
-        self.live: dict[str, int] = {}
-        self.link("done", done, is_status=True, inhibits_start=True, required_for_output=True)
-
-    @override
-    async def launch(self, job: str) -> None:
-        self.launched.append(job)
-        self.live[job] = 2
-
-    @override
-    async def update(self) -> bool:
-        for job in list(self.live):
-            self.live[job] -= 1
-            if not self.live[job]:
-                del self.live[job]
-                await self.done.dump(job, {})
-        return bool(self.live)
-
-
-async def test_a_users_own_task_is_launched_once_per_job_and_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pydatatask_core.pipeline.controller.GUEST_ROUND", 0.001)
-    own = OwnTask(InProcessMetadataRepository())
-    own.link("source", inputs("a", "b"), is_input=True)
-    after, done = task("after")
-    after.plug(own)
-    await run(own, after)
-    assert sorted(own.launched) == ["a", "b"]
-    assert sorted(done) == ["a", "b"]
-
-
-async def test_a_users_own_task_that_cannot_launch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(OwnTask):
-        @override
-        async def launch(self, job: str) -> None:
-            raise OSError("no such machine")
-
-    own = Broken(InProcessMetadataRepository())
-    own.link("source", inputs("a"), is_input=True)
-    told: list[Event] = []
-    controller = await run(own, observers=[told.append])
-    assert [str(problem) for problem in controller.problems()] == ["no such machine"]
-    assert any(isinstance(event, LaunchFailed) for event in told)
 
 
 async def test_a_translator_changes_keys_on_the_way() -> None:
