@@ -14,8 +14,9 @@ from attrs import frozen
 from k3s import Cluster
 
 BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
-DEADLINE = 60.0
-"""Seconds after which something that must happen is taken not to happen. Pods of a loaded machine take long."""
+DEADLINE = 180.0
+"""Seconds after which something that must happen is taken not to happen. Pods of a loaded machine take long, and a node
+may take more than a minute to give up a pod whose containers have ended."""
 
 
 @frozen
