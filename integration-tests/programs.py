@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "packages" / "pydatatask" / "examples" / "book_summary"
 QUICKSTART = EXAMPLE / "main.py"
 
-DEADLINE = 180.0
+DEADLINE = 60.0
 """Seconds after which something that must happen is taken not to happen. It is also the longest polling interval."""
 LOOK = 0.01
 """Seconds between two looks at what another process does."""

@@ -47,7 +47,7 @@ def test_killed_at_random_instants_and_started_again(
                 controller.send_signal(signal.SIGKILL)
                 controller.wait()
         with started(PODS, "run", cwd=tmp_path, env=settings) as controller:
-            assert controller.wait(2 * DEADLINE) == 0, (tmp_path / "output.log").read_text()
+            assert controller.wait(3 * DEADLINE) == 0, (tmp_path / "output.log").read_text()
 
     assert {job: len(pods) for job, pods in seen.items()} == dict.fromkeys(names, 1)
     for name in names:
