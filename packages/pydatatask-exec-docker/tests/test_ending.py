@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal, get_args
 
 import pytest
 from aiodocker.execs import Exec
@@ -39,46 +40,56 @@ async def begun(manager: DockerManager, containers: int = 1) -> AsyncIterator[No
         yield
 
 
-def end_while_one_begins(manager: DockerManager, monkeypatch: pytest.MonkeyPatch, *, first: bool) -> None:
-    """Let containers end when a program beside theirs is prepared, before it begins or while it does."""
+Ending = Literal["ended-before", "ends-before", "ends-meanwhile"]
+
+
+def end_while_one_begins(manager: DockerManager, monkeypatch: pytest.MonkeyPatch, ending: Ending) -> None:
+    """Let containers end when a program beside theirs is prepared: have ended before it begins, just then, or end after
+    that.
+    """
     execute = manager.engine.execute
     rounds = iter(range(ROUNDS))
     ends = set()
 
     async def end(container: str, after: float) -> None:
         await asyncio.sleep(after)
+        # The engine answers when it has ended.
         await manager.engine.signal(container, "SIGKILL")
 
     async def prepared(
         container: str, argv: Sequence[str], *, interactive: bool = True, terminal: bool = False
     ) -> Exec:
         made = await execute(container, argv, interactive=interactive, terminal=terminal)
-        ending = asyncio.ensure_future(end(container, 0 if first else next(rounds) * STEP))
-        ends.add(ending)
-        if first:
-            await ending
-            await manager.engine.wait(container, DEADLINE)
+        later = next(rounds) * STEP
+        ended = asyncio.ensure_future(end(container, later if ending == "ends-meanwhile" else 0))
+        ends.add(ended)
+        if ending == "ended-before":
+            await ended
+        elif ending == "ends-before":
+            # It has seemed to end after 40 to 150 ms, and the engine to fail meanwhile.
+            await asyncio.sleep(6 * later)
         return made
 
     monkeypatch.setattr(manager.engine, "execute", prepared)
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["ended-before", "ends-meanwhile"])
+@pytest.mark.parametrize("ending", get_args(Ending))
 async def test_what_is_followed_is_what_was_written_whenever_it_ends(
-    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, first: bool
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
     async with begun(manager, ROUNDS):
-        end_while_one_begins(manager, monkeypatch, first=first)
+        end_while_one_begins(manager, monkeypatch, ending)
         for number in range(ROUNDS):
             async with asyncio.timeout(DEADLINE), await manager.follow_output(run_of(number), "stdout") as reader:
                 assert await reader.read() == b"out\n", number
 
 
+@pytest.mark.parametrize("ending", get_args(Ending))
 async def test_a_program_beside_a_container_that_ends_has_no_output_but_its_own(
-    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
     async with begun(manager, ROUNDS):
-        end_while_one_begins(manager, monkeypatch, first=False)
+        end_while_one_begins(manager, monkeypatch, ending)
         for number in range(ROUNDS):
             found = {"stdout": b"", "stderr": b""}
             try:
@@ -95,7 +106,7 @@ async def test_no_program_begins_beside_a_container_that_ended_meanwhile(
     app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with begun(manager):
-        end_while_one_begins(manager, monkeypatch, first=True)
+        end_while_one_begins(manager, monkeypatch, "ended-before")
         with pytest.raises(MissingJobError, match="does not run"):
             await manager.exec(run_of(0), ["true"])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from aiodocker import Docker
 from aiodocker.execs import Exec
-from pydatatask_core.errors import ConflictError, MissingJobError
+from pydatatask_core.errors import ConflictError, MissingJobError, SiteUnavailableError
 
 from ._errors import QUICK, asking, unreachable
 from .reading import ArchivedFile
@@ -170,6 +170,22 @@ class Engine:
         async with asking(f"run a program in container {container}", QUICK):
             found = self.docker.containers.container(container)
             return await found.exec(list(argv), stdin=interactive, tty=terminal)
+
+    @asynccontextmanager
+    async def beside(self, container: str) -> AsyncIterator[None]:
+        """Begin a program beside a running container's own.
+
+        :raises ConflictError: if the container has ended. While one ends, engines also answer as though they failed.
+        """
+        try:
+            yield
+        except MissingJobError as error:
+            raise ConflictError(str(error)) from error
+        except SiteUnavailableError as error:
+            found = await self.inspect(container)
+            if found is None or not found["State"]["Running"]:
+                raise ConflictError(str(error)) from error
+            raise
 
     async def image(self, name: str) -> Mapping[str, Any] | None:
         """Give what is known of an image, by name or id; None if the engine does not have it."""

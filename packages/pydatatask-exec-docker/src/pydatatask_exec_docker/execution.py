@@ -32,11 +32,7 @@ class ContainerExecution(Execution):
 
     @classmethod
     async def begin(cls, made: Exec, what: str, terminal: TerminalSize | None) -> ContainerExecution:
-        """Start a program that was prepared.
-
-        :raises ConflictError: if the container has ended since.
-        :raises MissingJobError: for the same reason.
-        """
+        """Start a program that was prepared."""
         stream = made.start(detach=False)
         async with asking(what, QUICK):
             await stream.__aenter__()

@@ -313,11 +313,13 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
             if found.phase is not Phase.CLAIMED:
                 break
             await asyncio.sleep(BEGINNING)
+        follow = ["/bin/sh", "-c", FOLLOW, "pydatatask", stream]
+        rest = partial(self._open_rest, run, stream)
         try:
-            made = await self.engine.execute(name, ["/bin/sh", "-c", FOLLOW, "pydatatask", stream], interactive=False)
-            rest = partial(self._open_rest, run, stream)
-            return await FollowedFile.begin(made, rest, f"the {stream} of container {name}")
-        except (ConflictError, MissingJobError):
+            async with self.engine.beside(name):
+                made = await self.engine.execute(name, follow, interactive=False)
+                return await FollowedFile.begin(made, rest, f"the {stream} of container {name}")
+        except ConflictError:
             return await self._open_rest(run, stream, 0)
 
     async def _open_rest(self, run: RunName, stream: Literal["stdout", "stderr"], offset: int) -> BlobReader:
@@ -336,9 +338,10 @@ class DockerManager(ExecutionSite[ContainerSpec], Interactive):
     async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
         name = dns_name(self.app, run)
         try:
-            made = await self.engine.execute(name, argv, terminal=terminal is not None)
-            return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
-        except (ConflictError, MissingJobError) as error:
+            async with self.engine.beside(name):
+                made = await self.engine.execute(name, argv, terminal=terminal is not None)
+                return await ContainerExecution.begin(made, f"run {argv[0]} in container {name}", terminal)
+        except ConflictError as error:
             raise MissingJobError(f"Cannot run a program beside {run}: container {name} does not run.") from error
 
     @override

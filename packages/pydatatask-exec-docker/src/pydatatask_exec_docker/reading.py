@@ -103,8 +103,7 @@ class FollowedFile(BlobReader):
     async def begin(cls, made: Exec, rest: Callable[[int], Awaitable[BlobReader]], what: str) -> FollowedFile:
         """Start the program that follows.
 
-        :raises ConflictError: if it cannot begin any more, because the container has ended since it was prepared.
-        :raises MissingJobError: for the same reason.
+        :raises ConflictError: if it does not begin, because the container has ended since it was prepared.
         """
         stream = made.start(detach=False)
         file = cls(stream, rest, what)
