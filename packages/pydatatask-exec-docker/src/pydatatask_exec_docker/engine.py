@@ -39,6 +39,9 @@ SILENCE = 30.0
 """Seconds without an event after which the engine is asked whether it is still there."""
 TOLD = ("create", "rename", "start", "die", "destroy")
 
+_ALIVE = {"running", "paused", "restarting"}
+_LEAVING = {"removing", "dead", None}
+
 STREAM = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
 
 
@@ -85,6 +88,9 @@ class Engine:
                 await self.docker.containers.container(container).unpause()
         except (ConflictError, MissingJobError):
             return
+        except SiteUnavailableError:
+            if await self._state(container) == "paused":
+                raise
 
     async def wait(self, container: str, at_most: float) -> None:
         """Wait until a container does not run."""
@@ -114,6 +120,25 @@ class Engine:
         except MissingJobError:
             return None
 
+    async def _state(self, container: str) -> str | None:
+        """Give the engine's word for the state of a container; None if it does not exist."""
+        found = await self.inspect(container)
+        return None if found is None else str(found["State"]["Status"])
+
+    @asynccontextmanager
+    async def _inside(self, doing: str, container: str, at_most: float | None) -> AsyncIterator[None]:
+        """Do something with the files of a container.
+
+        :raises MissingJobError: also if it is being removed: engines then answer as though they failed.
+        """
+        try:
+            async with asking(doing, at_most):
+                yield
+        except SiteUnavailableError as error:
+            if await self._state(container) in _LEAVING:
+                raise MissingJobError(str(error)) from error
+            raise
+
     async def list(self, labels: Sequence[str]) -> list[Mapping[str, Any]]:
         """Give a short account of all containers with some labels, in whatever state."""
         async with asking("list containers", WORK):
@@ -121,8 +146,11 @@ class Engine:
         return [container._container for container in found]
 
     async def write(self, container: str, archive: AsyncIterable[bytes]) -> None:
-        """Unpack a tar archive at the root of a container, running or not."""
-        async with asking(f"write into container {container}", None):
+        """Unpack a tar archive at the root of a container, running or not.
+
+        :raises MissingJobError: if there is no container.
+        """
+        async with self._inside(f"write into container {container}", container, None):
             found = self.docker.containers.container(container)
             await found.put_archive("/", archive)  # type: ignore[no-untyped-call]  # the SDK's
 
@@ -132,15 +160,19 @@ class Engine:
         :raises MissingJobError: if there is none, or no container.
         """
         what = f"{path} of container {container}"
-        async with AsyncExitStack() as stack:
-            async with asking(f"read {what}", QUICK):
-                # The SDK's own verb takes the whole archive into memory.
-                query = self.docker._query(f"containers/{container}/archive", params={"path": path}, timeout=STREAM)
-                response = await stack.enter_async_context(query)
-            stack.callback(response.close)
-            file = ArchivedFile(response, stack, what)
-            await file.begin(offset)
-            stack = stack.pop_all()
+        # The SDK's own verb takes the whole archive into memory.
+        query = self.docker._query(f"containers/{container}/archive", params={"path": path}, timeout=STREAM)
+        stack = AsyncExitStack()
+        try:
+            async with self._inside(f"read {what}", container, None):
+                async with asyncio.timeout(QUICK):
+                    response = await stack.enter_async_context(query)
+                stack.callback(response.close)
+                file = ArchivedFile(response, stack, what)
+                await file.begin(offset)
+        except BaseException:
+            await stack.aclose()
+            raise
         return file
 
     async def read(self, container: str, path: str) -> bytes | None:
@@ -182,8 +214,7 @@ class Engine:
         except MissingJobError as error:
             raise ConflictError(str(error)) from error
         except SiteUnavailableError as error:
-            found = await self.inspect(container)
-            if found is None or not found["State"]["Running"]:
+            if await self._state(container) not in _ALIVE:
                 raise ConflictError(str(error)) from error
             raise
 
