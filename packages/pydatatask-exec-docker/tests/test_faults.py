@@ -152,12 +152,13 @@ async def test_a_claim_that_stands_though_its_answer_is_lost_is_followed(
 async def test_a_run_that_ends_while_nobody_can_see_it_is_seen_afterwards(
     app: App, far: DockerManager, proxy: BreakingProxy
 ) -> None:
-    pipeline, _, out = task_of(far, "sleep 1; cat", 1)
+    pipeline, _, out = task_of(far, "while [ ! -e /go ]; do sleep 0.1; done; cat", 1)
     async with pipeline:
         running = asyncio.ensure_future(pipeline.run(timeout=90))
-        await app.until_running()
+        container = await app.until_running()
         proxy.down = True
         proxy.kill()
+        await asyncio.to_thread(container.exec_run, ["touch", "/go"])
         await app.until(lambda all_: all_[0].status == "exited", "its end")
         proxy.down = False
         await running

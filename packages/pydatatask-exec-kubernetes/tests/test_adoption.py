@@ -145,7 +145,7 @@ async def test_what_is_done_to_a_pod_is_not_done_to_the_next_of_its_name(
 async def test_a_pod_that_is_being_deleted_is_awaited_and_not_adopted(
     namespace: Namespace, manager: PodManager
 ) -> None:
-    spec = read_manifest(manifest("trap '' TERM; sleep 6"), "the manifest", counted=False)
+    spec = read_manifest(manifest("trap '' TERM; sleep 60"), "the manifest", counted=False)
     slow = {**spec, "spec": {**spec["spec"], "terminationGracePeriodSeconds": 4}}
     bench = Bench(manager)
     task = bench.shell("later", "echo second")

@@ -284,7 +284,7 @@ async def test_a_timeout_is_handled_with_the_pod_alive(manager: PodManager) -> N
             seen.append(await pod.exec(["sh", "-c", "cat /tmp/state; echo oops >&2; exit 5"]))
 
     bench = Bench(manager)
-    bench.shell("curious", "echo deep in thought > /tmp/state; sleep 100", timeout=2, kind=Curious)
+    bench.shell("curious", "echo deep in thought > /tmp/state; sleep 100", timeout=5, kind=Curious)
 
     await bench.run()
 

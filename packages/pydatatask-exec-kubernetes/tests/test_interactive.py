@@ -24,13 +24,14 @@ async def launch(manager: PodManager, namespace: Namespace, command: str) -> Non
 
 
 async def test_a_log_is_followed_from_before_the_pod_begins_to_its_end(manager: PodManager) -> None:
-    spec = read_manifest(manifest("echo one; sleep 2; echo two"), "the manifest", counted=False)
-    await manager.claim(RUN, "owner", spec)
+    script = "echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two"
+    await manager.claim(RUN, "owner", read_manifest(manifest(script), "the manifest", counted=False))
 
-    async with await manager.follow_output(RUN, "stdout") as log:
+    async with asyncio.timeout(DEADLINE), await manager.follow_output(RUN, "stdout") as log:
         first = await log.read(100)
-        async with asyncio.timeout(DEADLINE):
-            rest = await log.read()
+        async with await manager.exec(RUN, ["touch", "/tmp/go"]) as program:
+            assert [data async for _, data in program.output()] == []
+        rest = await log.read()
 
     assert (first, rest) == (b"one\n", b"two\n")
     async with await manager.open_output(RUN, "stdout", 2) as log:
