@@ -91,7 +91,7 @@ def test_a_long_run_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPa
 
     def listening(text: str) -> None:
         narrate(text)
-        if text.startswith("["):
+        if text.startswith("[") and "2 live, 1 ready" in text:
             said.set()
 
     async def work(job: str) -> None:

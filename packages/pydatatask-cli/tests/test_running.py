@@ -32,7 +32,7 @@ def test_run_does_all_there_is_and_says_so(books: MemoryBooks, capsys: Captured)
     assert books.words.data == {"a": b"5\n", "b": b"2\n"}
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("summary: 2 done\nindex: 2 done\nTook 0.")
+    assert err.startswith("summary: 2 done\nindex: 2 done\nTook ")
 
 
 def test_a_second_run_has_nothing_to_do(books: MemoryBooks, capsys: Captured) -> None:
@@ -127,10 +127,10 @@ def test_a_timeout_has_a_code_of_its_own(capsys: Captured) -> None:
     done = InProcessMetadataRepository()
     task = InProcessSyncTask("t", done)(wait)
     task.link("jobs", InProcessBlobRepository({"a": b""}), is_input=True)
-    assert call(Pipeline([task], Session()), "run", "--timeout", "0.05") == 124
+    assert call(Pipeline([task], Session()), "run", "--timeout", "1") == 124
     err = capsys.readouterr().err
     assert err.startswith("t: 1 attempt\nTook ")
-    assert err.endswith("\nError: The pipeline was not done after 0.05 seconds.\n")
+    assert err.endswith("\nError: The pipeline was not done after 1.0 seconds.\n")
     assert cancelled == ["a"]
     assert done.data == {}
 
@@ -198,13 +198,13 @@ def test_launch_runs_one_job_now(books: MemoryBooks, capsys: Captured) -> None:
     books.texts.data.update({"a": b"hello", "b": b"hi"})
     assert books.call("launch", "summary", "a") == 0
     assert set(books.reports.data) == set(books.done.data) == {"a"}
-    assert capsys.readouterr().err.startswith("summary a: done in 0.")
+    assert capsys.readouterr().err.startswith("summary a: done in ")
 
 
 def test_launch_of_a_job_that_fails(books: MemoryBooks, capsys: Captured) -> None:
     books.texts.data["a"] = b"bad"
     assert books.call("launch", "summary", "a") == 1
-    assert "summary a: failed (exception): ValueError: a is bad in 0." in capsys.readouterr().err
+    assert "summary a: failed (exception): ValueError: a is bad in " in capsys.readouterr().err
 
 
 def test_launch_refuses_a_job_that_is_not_ready_and_says_why(books: MemoryBooks, capsys: Captured) -> None:

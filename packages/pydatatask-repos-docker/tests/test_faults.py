@@ -76,11 +76,13 @@ async def test_a_registry_that_is_killed_under_load_loses_nothing(name: str) -> 
     refusals = 0
     done: list[str] = []
     half, refused = asyncio.Event(), asyncio.Event()
+    doomed = [f"job{number}" for number in range(60)]
 
     async def keep_deleting(repo: DockerRepository, todo: list[str]) -> None:
         nonlocal refusals
-        while todo:
-            job = todo.pop()
+        # Somebody has to be at it when the registry is killed.
+        while todo or not refused.is_set():
+            job = todo.pop() if todo else doomed[0]
             while True:
                 try:
                     await repo.delete(job)
@@ -106,7 +108,6 @@ async def test_a_registry_that_is_killed_under_load_loses_nothing(name: str) -> 
         async with RegistryClient(tls=False) as client, aiohttp.ClientSession() as http, asyncio.timeout(120):
             back_door = BackDoor(http, registry.domain, name)
             kept = {f"kept{number}" for number in range(10)}
-            doomed = [f"job{number}" for number in range(60)]
             await back_door.push_all(kept | set(doomed), b"image")
             repo = DockerRepository(lambda: client, registry.domain, name)
             todo = list(doomed)

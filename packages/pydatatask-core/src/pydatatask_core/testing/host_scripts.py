@@ -69,7 +69,7 @@ class HostScriptTests(HostSuite):
             await self.scene(manager, script, timeout=1000).run()
         else:
             script += "while :; do sleep 0.05; done"
-            await self.scene(manager, script, timeout=2, grace=1000).run()
+            await self.scene(manager, script, timeout=3, grace=1000).run()
         supervisor = str(await self.pid_in(pids))
         # A process's session is the fourth number behind its name.
         found = 'for p in /proc/[0-9]*; do sed "s/.*) //" $p/stat 2>/dev/null; done | while read -r a b c session d; do'
@@ -82,20 +82,20 @@ class HostScriptTests(HostSuite):
 
     async def test_what_ends_in_its_grace_says_so(self, manager: ProcessManager) -> None:
         script = "trap 'echo bye; exit 7' TERM\necho begun\nwhile :; do sleep 0.05; done"
-        scene = self.scene(manager, script, timeout=2, grace=60)
+        scene = self.scene(manager, script, timeout=3, grace=60)
         record = await scene.run()
         assert (record["result"], record["return_code"]) == ("timeout", 7)
         assert scene.outputs["job"] == b"begun\nbye\n"
 
     async def test_a_script_that_ignores_term_is_killed(self, manager: ProcessManager) -> None:
         script = "trap '' TERM\nwhile :; do sleep 0.05; done"
-        record = await self.scene(manager, script, timeout=0.5, grace=0.5).run()
+        record = await self.scene(manager, script, timeout=3, grace=0.5).run()
         assert (record["result"], record["return_code"]) == ("timeout", 137)
 
     async def test_a_timeout_ends_the_whole_group(self, manager: ProcessManager) -> None:
         pids = f"{self.base(manager)}.pid"
         script = f"sh -c 'trap \"\" TERM; echo $$ > {pids}; while :; do sleep 0.05; done' & wait"
-        record = await self.scene(manager, script, timeout=2, grace=0.3).run()
+        record = await self.scene(manager, script, timeout=3, grace=2).run()
         assert record["result"] == "timeout"
         assert not await self.lives(await self.pid_in(pids))
 
@@ -109,7 +109,7 @@ class HostScriptTests(HostSuite):
 
     async def test_at_a_timeout_the_whole_group_is_asked_before_it_is_killed(self, manager: ProcessManager) -> None:
         child = "trap 'echo bye; exit' TERM; echo begun; while :; do sleep 0.05; done"
-        scene = self.scene(manager, f'sh -c "{child}" & wait', timeout=2, grace=10)
+        scene = self.scene(manager, f'sh -c "{child}" & wait', timeout=3, grace=10)
         assert (await scene.run())["result"] == "timeout"
         assert scene.outputs["job"] == b"begun\nbye\n"
 
