@@ -26,7 +26,7 @@ from pydatatask_core.repository.protocols import BlobRepository, MetadataReposit
 from pydatatask_core.testing import Fail, Faults, FaultyMetadataRepository, RepositoryTests, always, faulty, nth
 from typing_extensions import override
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 class YamlShelf(YamlMetadataRepository, InProcessBlobRepository):

@@ -23,7 +23,7 @@ from pydatatask_core.repository.protocols import BlobRepository, MetadataReposit
 from pydatatask_core.testing import Fail, Faults, RepositoryTests, always, faulty
 from typing_extensions import override
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 PREFETCH = pytest.mark.parametrize("prefetch", [True, False])
 
 

@@ -330,7 +330,7 @@ def alive(pid: int) -> bool:
 
 def wait_for(condition: object) -> None:
     assert callable(condition)
-    for _ in range(3000):
+    for _ in range(6000):
         if condition():
             return
         threading.Event().wait(0.01)

@@ -263,7 +263,7 @@ async def test_a_sign_of_life_is_seen_at_once_where_the_store_notifies() -> None
     repo = InProcessMetadataRepository({"controller.7": {**stale, "beat": 0}})
     # Were it polled, the first look would be after minutes.
     acquiring = asyncio.ensure_future(Lease(repo, term=10_000).acquire(lambda: None))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for beat in count(1):
             await repo.dump("controller.7", {**stale, "beat": beat})
             await asyncio.sleep(0)
@@ -279,7 +279,7 @@ async def test_a_lease_whose_holder_died_on_this_machine_is_free_at_once() -> No
     await first.acquire(lambda: None)
     repo.data["controller.1"]["start"] = "another process has this number now"
     second = Lease(repo, term=1000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await second.acquire(lambda: None)
     await second.release()
 
@@ -315,7 +315,7 @@ async def test_whatever_keeps_a_lease_from_being_renewed_its_holder_is_told(erro
     lost = asyncio.Event()
     await lease.acquire(lost.set)
     faults.plan = always(Fail(error), "dump")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await lost.wait()
     assert not lease.is_held()
     faults.plan = None
@@ -359,7 +359,7 @@ async def test_a_lease_counts_from_before_it_was_written_however_long_that_took(
     lost = asyncio.Event()
     await lease.acquire(lost.set)
     assert not lease.is_held()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await lost.wait()
 
 
@@ -376,7 +376,7 @@ async def test_a_lease_that_was_being_taken_is_free_at_once_after_a_failure_or_c
         await taking
     repo.wait, repo.error = 0, None
     second = Lease(repo, term=60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await second.acquire(lambda: None)
     assert second.is_held()
     await second.release()
@@ -447,10 +447,10 @@ async def test_nothing_is_launched_any_more_once_the_lock_is_not_surely_held() -
 
     made = InProcessSyncTask("task", InProcessMetadataRepository(), func=notes)
     made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(50)}), is_input=True)
-    async with asyncio.timeout(20), Pipeline([made], Session(), lock=Revoked(7)) as held:
+    async with asyncio.timeout(60), Pipeline([made], Session(), lock=Revoked(7)) as held:
         await held.run()
     assert len(starts) == 7
-    async with asyncio.timeout(20), Pipeline([made], Session()) as free:
+    async with asyncio.timeout(60), Pipeline([made], Session()) as free:
         await free.run()
     assert len(starts) == 50
 
@@ -467,7 +467,7 @@ async def test_what_waits_for_a_thread_does_not_begin_once_the_lock_is_not_surel
     with ThreadPoolExecutor(1) as one:
         made = ExecutorTask("task", one, InProcessMetadataRepository(), func=notes)
         made.link("source", InProcessMetadataRepository({f"j{number}": {} for number in range(9)}), is_input=True)
-        async with asyncio.timeout(20), Pipeline([made], Session(), lock=lock) as held:
+        async with asyncio.timeout(60), Pipeline([made], Session(), lock=lock) as held:
             running = asyncio.ensure_future(held.run())
             while not starts or len(made.live.futures) < 9:
                 await asyncio.sleep(0.001)

@@ -104,6 +104,42 @@ def test_what_cannot_be_found_out_is_told_and_asked_again_by_the_next_list(caplo
     assert "on shed is not known yet: out of reach" in caplog.text
 
 
+def test_what_cannot_be_found_out_is_asked_again_though_nothing_more_is_told_of_it() -> None:
+    shed = Shed()
+    shed.errors["finish"] = [SiteUnavailableError("out of reach") for _ in range(9)]
+    shed.put(sighting(phase=Phase.ENDED), silently=True)
+
+    async def main() -> None:
+        begun = asyncio.get_running_loop().time()
+        async with opened(shed) as observation:
+            assert asyncio.get_running_loop().time() < begun + 1, "it is not open before all is known"
+            await until(lambda: observation.latest("task", "job") is not None)
+        assert asyncio.get_running_loop().time() == pytest.approx(begun + 1 + 2 + 4 + 8 + 16 + 32 + 3 * 60, abs=1)
+
+    simulate(main)
+    assert len(shed.asked_for("finish")) == 10
+
+
+def test_a_run_that_vanished_while_its_site_did_not_answer_is_asked_for_until_it_does() -> None:
+    async def test(shed: Shed, observation: Observation) -> None:
+        shed.errors["vanished"] = [SiteUnavailableError("out of reach") for _ in range(3)]
+        shed.tell(Gone(FIRST))
+        await until(lambda: observation.attempts("task", "job")[0].result == "lost")
+
+    assert watching(test, sighting()).asked_for("vanished") == [FIRST] * 4
+
+
+def test_a_run_of_which_the_site_has_told_meanwhile_is_not_asked_for_again() -> None:
+    async def test(shed: Shed, observation: Observation) -> None:
+        shed.errors["vanished"] = [SiteUnavailableError("out of reach")]
+        shed.tell(Gone(FIRST))
+        await until(lambda: shed.asked_for("vanished"))
+        shed.tell(ENDED)
+        await asyncio.sleep(100)
+
+    assert watching(test, sighting()).asked_for("vanished") == [FIRST]
+
+
 def test_a_run_does_not_come_back_to_life() -> None:
     async def test(shed: Shed, observation: Observation) -> None:
         observation.see(sighting())

@@ -29,7 +29,7 @@ class Requests:
 
 
 async def begun(requests: Requests, number: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(requests.begun) < number:
             await asyncio.sleep(0)
 

@@ -41,6 +41,8 @@ LATEST = 30.0
 """Seconds, beyond its own time, after which a container that is to end is taken to have ended."""
 
 AT_ONCE = {"gracePeriodSeconds": 0}
+AT_LAST = 1
+"""Seconds that a pod may run that is to end: the least that there is."""
 
 
 @frozen
@@ -220,20 +222,37 @@ class PodManager(ExecutionSite[Manifest], Interactive):
 
         :param why: in words for people.
         """
-        name, uid = sighting.identity["name"], sighting.identity["uid"]
-        call = Call("patch", self.namespace, name)
-        notes = {"metadata": {"uid": uid, "annotations": {END: ending, WHY: why}}}
-        time_is_up = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}}
+        notes = {"metadata": {"uid": sighting.claim, "annotations": {END: ending, WHY: why}}}
         try:
-            pod = await self.cluster.call(call, notes)
-            is_over = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
-            if ending == "dropped" or not (is_over or pod["spec"].get("nodeName")):
-                await self._delete(name, uid)
-            elif not is_over:
-                await self.cluster.call(call, time_is_up)
+            await self._bring_to_its_end(
+                await self.cluster.call(Call("patch", self.namespace, sighting.identity["name"]), notes)
+            )
         except (ConflictError, MissingJobError):
             # It is gone, and perhaps another one has its name.
             return
+
+    async def go_on_ending(self, sighting: Sighting) -> None:
+        """Do what is left of :meth:`end` for a pod of which it is written down why it ends: whoever wrote that may have
+        been kept from the rest.
+        """
+        try:
+            pod = await self.cluster.call(Call("get", self.namespace, sighting.identity["name"]))
+            if pod["metadata"]["uid"] == sighting.claim:
+                await self._bring_to_its_end(pod)
+        except (ConflictError, MissingJobError):
+            return
+
+    async def _bring_to_its_end(self, pod: Pod) -> None:
+        metadata, spec = pod["metadata"], pod["spec"]
+        name, uid = metadata["name"], metadata["uid"]
+        if metadata.get("deletionTimestamp") is not None:
+            return
+        is_over = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+        if metadata["annotations"].get(END) == "dropped" or not (is_over or spec.get("nodeName")):
+            await self._delete(name, uid)
+        elif not is_over and spec.get("activeDeadlineSeconds") != AT_LAST:
+            time_is_up = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": AT_LAST}}
+            await self.cluster.call(Call("patch", self.namespace, name), time_is_up)
 
     async def _delete(self, name: str, uid: str, **options: Any) -> None:
         async with self._deleting:

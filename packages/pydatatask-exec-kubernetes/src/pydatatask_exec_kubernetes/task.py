@@ -201,7 +201,10 @@ class KubeTask(SiteTask[Manifest]):
     @override
     async def attend(self, sighting: Sighting) -> float | None:
         soonest = await super().attend(sighting)
-        if sighting.phase is Phase.LEAVING or sighting.identity.get("ending"):
+        if sighting.phase is Phase.LEAVING:
+            return soonest
+        if sighting.identity.get("ending"):
+            await self.site.go_on_ending(sighting)
             return soonest
         waits = [soonest, await self._end_if_stuck(sighting), await self._end_if_over(sighting)]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -220,19 +223,23 @@ class KubeTask(SiteTask[Manifest]):
 
     async def _end_if_over(self, sighting: Sighting) -> float | None:
         """End a pod whose time is up, if that is counted here; or give the seconds that are left for it."""
-        if self.timeout is None or not self._has_hook or sighting.start_time is None or sighting.claim in self._over:
+        if self.timeout is None or not self._has_hook or sighting.start_time is None:
             return None
         left = self.timeout - (now() - sighting.start_time).total_seconds()
         if left > 0:
             return left
-        self._over.add(sighting.claim)
+        if sighting.claim not in self._over:
+            self._over.add(sighting.claim)
+            await self._handle_timeout(sighting)
+        await self.site.end(sighting, "timeout")
+        return None
+
+    async def _handle_timeout(self, sighting: Sighting) -> None:
         try:
             async with asyncio.timeout(HOOK):
                 await self.handle_timeout(LivePod(self.site, sighting))
         except Exception:  # noqa: BLE001  # the hook is the user's, and must not keep the pod alive
             _log.exception("Task %s: handling the timeout of job %s failed", self.name, sighting.run.job)
-        await self.site.end(sighting, "timeout")
-        return None
 
     @override
     async def collect(self, sighting: Sighting, record: RunRecord) -> None:

@@ -224,7 +224,12 @@ class SiteTask(RunTask, Generic[Spec]):
                 await self.persist("note that it runs", job, partial(self.appeared, last))
             if self.leaving:
                 return Left()
-            await observation.change(self.name, job, last, await self.attend(last))
+            soonest = await self.persist("look after it", job, partial(self._look_after, observation, last))
+            await observation.change(self.name, job, last, soonest)
+
+    async def _look_after(self, observation: Observation, last: Sighting) -> float | None:
+        # While the site was out of reach it may have gone on, and then there is something else to do.
+        return await self.attend(last) if observation.latest(self.name, last.run.job) is last else None
 
     def _conflict(self, job: str) -> ConflictError:
         return ConflictError(

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import evolve
 
-from ..errors import PydatataskError
+from ..errors import PydatataskError, SiteUnavailableError
 from .site import ExecutionSite, Gone, Phase, RunName, Sighting, Snapshot
 
 __all__ = ["Observation", "observation_of"]
@@ -23,6 +23,9 @@ REMEMBERED = 10_000
 
 Job = tuple[str, str]
 """A task's name and a job."""
+
+Ask = Callable[[Sighting], Awaitable[Sighting]]
+"""A way to find out how a run ended."""
 
 
 class Observation:
@@ -40,6 +43,8 @@ class Observation:
         self._released: OrderedDict[str, None] = OrderedDict()
         """The claims that were released last. What was seen of them before may be told after."""
         self._checks: set[asyncio.Task[None]] = set()
+        self._later_checks: set[asyncio.Task[None]] = set()
+        """Those to which the site gave no answer before: nobody waits for them."""
         self.listeners: set[Callable[[str, str], None]] = set()
         """Called with a task's name and a job when what is known of the job changed. Must not raise."""
 
@@ -73,9 +78,10 @@ class Observation:
         if self._users or self._watcher is None:
             return
         watcher, self._watcher = self._watcher, None
-        for task in (watcher, *self._checks):
+        tasks = (watcher, *self._checks, *self._later_checks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(watcher, *self._checks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._runs.clear()
         self.obstacle = None
         for job in list(self._waiting):
@@ -195,17 +201,26 @@ class Observation:
         if sighting is not None and sighting.phase is not Phase.ENDED:
             self._check(self.site.vanished, sighting)
 
-    def _check(self, how: Callable[[Sighting], Awaitable[Sighting]], sighting: Sighting) -> None:
-        check = asyncio.ensure_future(self._found_out(how, sighting))
-        self._checks.add(check)
-        check.add_done_callback(self._checks.discard)
+    def _check(self, how: Ask, sighting: Sighting, delay: float = 0.0) -> None:
+        check = asyncio.ensure_future(self._find_out(how, sighting, delay))
+        checks = self._later_checks if delay else self._checks
+        checks.add(check)
+        check.add_done_callback(checks.discard)
 
-    async def _found_out(self, how: Callable[[Sighting], Awaitable[Sighting]], sighting: Sighting) -> None:
+    async def _find_out(self, how: Ask, sighting: Sighting, delay: float) -> None:
+        """Ask how a run ended, again and again if the site does not answer: it may never tell of the run anew."""
+        await asyncio.sleep(delay)
+        earlier = self._runs.get((sighting.run.task, sighting.run.job), {}).get(sighting.run.attempt)
+        if sighting.claim in self._released:
+            return
+        if earlier is not None and (earlier.phase is Phase.ENDED or earlier.claim != sighting.claim):
+            return
         try:
             self.see(await how(sighting))
         except PydatataskError as error:
-            # The next snapshot asks again.
             _log.warning("What became of %s on %s is not known yet: %s", sighting.run, self.site.host, error)
+            if isinstance(error, SiteUnavailableError):
+                self._check(how, sighting, min(max(1.0, 2 * delay), 60.0))
 
 
 _observations: WeakKeyDictionary[ExecutionSite[Any], Observation] = WeakKeyDictionary()

@@ -1,0 +1,74 @@
+"""Pods that are to end, and whoever wanted that was kept from bringing it about."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from namespaces import DEADLINE, Namespace, manifest
+from pipelines import Bench
+from pydatatask_core.errors import SiteUnavailableError
+from pydatatask_core.runs.site import RunName, Sighting
+from pydatatask_exec_kubernetes import KubeTask, PodManager
+from pydatatask_exec_kubernetes.manifest import read_manifest
+from pydatatask_exec_kubernetes.pod import LivePod
+from pydatatask_exec_kubernetes.status import Ending
+from typing_extensions import override
+
+pytestmark = pytest.mark.slow
+
+
+def is_running(pods: list[dict[str, Any]]) -> bool:
+    return bool(pods) and pods[0]["status"]["phase"] == "Running"
+
+
+@pytest.mark.parametrize("node", [True, False], ids=["running", "on-no-node"])
+@pytest.mark.parametrize(
+    ("word", "result"), [("cancelled", ("cancelled", "cancelled")), ("dropped", None)], ids=["kill", "delete"]
+)
+async def test_an_end_that_was_written_down_is_brought_about_by_the_next_controller(
+    namespace: Namespace, manager: PodManager, node: bool, word: str, result: tuple[str, str] | None
+) -> None:
+    bench = Bench(manager)
+    task = bench.shell("task", "echo another")
+    more = "" if node else f"  nodeSelector: {{{namespace.name}: nowhere}}\n"
+    spec = read_manifest(manifest("echo begun; sleep 1000", more=more), "the manifest", counted=False)
+    assert await manager.claim(RunName("task", "job", 1), task.owner, spec) is not None
+    (pod,) = await namespace.until(lambda pods: pods if is_running(pods) or not node else None, "it runs")
+    await namespace.kubectl("annotate", "pod", pod["metadata"]["name"], f"pydatatask/end={word}")
+
+    async with asyncio.timeout(DEADLINE):
+        await bench.run()
+
+    record = bench.done["task"]["job"]
+    expected = result or ("success", None)
+    assert (record["result"], record.get("cause")) == expected
+    assert bench.logs["task"]["job"] == (b"another\n" if result is None else b"begun\n" if node else b"")
+    assert await namespace.pods() == []
+
+
+async def test_a_timeout_that_could_not_be_carried_out_at_once_is_later(
+    manager: PodManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, failures, handled = manager.end, [SiteUnavailableError("out of reach")], []
+
+    async def flaky(sighting: Sighting, ending: Ending, why: str | None = None) -> None:
+        if failures:
+            raise failures.pop()
+        await end(sighting, ending, why)
+
+    class Handling(KubeTask):
+        @override
+        async def handle_timeout(self, pod: LivePod) -> None:
+            handled.append(pod)
+
+    monkeypatch.setattr(manager, "end", flaky)
+    bench = Bench(manager)
+    bench.shell("task", "sleep 1000", timeout=2, kind=Handling)
+
+    async with asyncio.timeout(DEADLINE):
+        await bench.run()
+
+    assert bench.done["task"]["job"]["result"] == "timeout"
+    assert len(handled) == 1
