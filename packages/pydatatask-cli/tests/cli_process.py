@@ -14,7 +14,7 @@ from typing import IO
 
 from attrs import define, field, frozen
 
-__all__ = ["Ended", "Place", "Running"]
+__all__ = ["DEADLINE", "Ended", "Place", "Running"]
 
 TESTS = Path(__file__).parent
 DEADLINE = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -31,6 +32,8 @@ class Terminal:
 
     def __init__(self, place: Place, argv: list[str], **env: str) -> None:
         self.seen = ""
+        # A character may come in two pieces.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         environment = {name: value for name, value in place.environment.items() if name != "COLUMNS"} | env
@@ -99,5 +102,5 @@ class Terminal:
         except OSError:
             # The last process that had the terminal open has gone.
             return False
-        self.seen += data.decode()
+        self.seen += self._decoder.decode(data)
         return bool(data)

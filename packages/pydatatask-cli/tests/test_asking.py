@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_books import call
-from cli_process import Place, Running
+from cli_process import DEADLINE, Place, Running
 from pydatatask_core import InProcessMetadataRepository, InProcessSyncTask, Pipeline, Session
 from pydatatask_core.pipeline.lease import Lease
 
@@ -123,12 +124,13 @@ def test_why_tells_what_the_stores_know_when_no_controller_runs(place: Place, ru
 
 
 def wait_for_retry(place: Place) -> str:
-    """Ask until the new controller answers."""
-    for _ in range(50):
+    """Ask until the new controller answers, and has seen what its stores hold."""
+    until = time.monotonic() + DEADLINE
+    while True:
         found = place.script("waiting", "why", "flaky", "a")
-        if found.err.startswith("Process"):
+        if found.err.startswith("Process") and "attempt 1 failed" in found.out:
             return found.out
-    raise AssertionError("no controller answers")
+        assert time.monotonic() < until, found
 
 
 def test_a_lease_tells_on_which_host_the_controller_runs(

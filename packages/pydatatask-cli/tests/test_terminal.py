@@ -47,6 +47,14 @@ def test_ctrl_c_at_a_terminal(place: Place) -> None:
         assert "\x1b[?25h" in terminal.seen
 
 
+def test_the_cursor_is_back_after_a_run_that_had_to_be_left_as_it_stood(place: Place) -> None:
+    place.write("texts", "a")
+    with Terminal(place, [*GATED, "run"], KIND="blocks") as terminal:
+        terminal.wait_for("began a")
+        assert terminal.interrupt_until_it_ends() == 130
+        assert terminal.seen.rindex("\x1b[?25h") > terminal.seen.rindex("\x1b[?25l")
+
+
 def test_no_color_is_obeyed(place: Place) -> None:
     place.write("texts", "a", b"bad")
     with Terminal(place, [*BOOKS, "run"], NO_COLOR="1") as terminal:

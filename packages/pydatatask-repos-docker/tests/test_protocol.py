@@ -260,7 +260,7 @@ async def test_an_unreachable_registry_is_an_unavailable_store(
 
 async def test_a_registry_that_is_silent_does_not_hold_us_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with asyncio.timeout(10), RegistryClient(tls=False, timeout=0.2) as client:
+        async with asyncio.timeout(60), RegistryClient(tls=False, timeout=0.2) as client:
             repo = DockerRepository(lambda: client, f"127.0.0.1:{silent.getsockname()[1]}", "team/app")
             with pytest.raises(StoreUnavailableError, match="does not answer"):
                 await repo.contains("job")

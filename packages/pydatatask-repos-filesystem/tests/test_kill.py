@@ -21,7 +21,7 @@ from pydatatask_repos_filesystem import DirectoryRepository, FileRepository, Yam
 pytestmark = pytest.mark.slow
 
 OLD, NEW = b"old" * 200_000, b"new" * 200_000
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 CHILD = """
 import asyncio, os, signal, sys

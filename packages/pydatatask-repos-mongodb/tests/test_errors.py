@@ -110,7 +110,7 @@ async def test_a_server_that_is_silent_does_not_hold_us_for_ever(
         async with collection(driver, f"mongodb://127.0.0.1:{port}", name, serverSelectionTimeoutMS=wait) as live:
             error = await refused(live, verb, f"127.0.0.1:{port}")
     assert type(error) is StoreUnavailableError
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ async def test_a_read_gives_as_many_bytes_as_asked_for(repo: S3BucketRepository)
 async def test_leaving_early_reads_no_more_than_needed(repo: S3BucketRepository, proxy: FaultyProxy) -> None:
     fault = Fault(200_000, "hold")
     proxy.faults.append(fault)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with await repo.open("job", "rb") as stream:
             assert await stream.read(10) == VALUE[:10]
         assert await repo.contains("job")

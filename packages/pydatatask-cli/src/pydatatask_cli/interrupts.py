@@ -126,6 +126,7 @@ def _is_exiting() -> bool:
 
 
 def _leave(code: ExitCode) -> None:
+    output.show_cursor()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -33,6 +33,7 @@ __all__ = [
     "narrate",
     "raw",
     "record",
+    "show_cursor",
 ]
 
 SCHEMA_VERSION = 1
@@ -114,6 +115,16 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+
+
+def show_cursor() -> None:
+    """Show the cursor that a table may have hidden, before a process ends that cannot wait for the table's own end."""
+    try:
+        if is_terminal(sys.stderr):
+            os.write(sys.stderr.fileno(), b"\x1b[?25h")
+    except (OSError, ValueError):
+        # There is no terminal any more.
+        return
 
 
 def log_to_stderr(debug: Callable[[], bool]) -> None:

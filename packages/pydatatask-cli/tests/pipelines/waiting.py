@@ -36,7 +36,7 @@ pipeline = Pipeline(
         task("heavy", waits, resource_manager=MANAGER, job_resources=Resources.parse(1, "1Gi")),
         task("narrow", waits, max_concurrent=1),
         task("huge", waits, resource_manager=MANAGER, job_resources=Resources.parse(16, "1Gi")),
-        task("flaky", fails, retries=Retries(3, delay=200), attempts=YamlFiles(FOLDER / "flaky_attempts")),
+        task("flaky", fails, retries=Retries(3, delay=3600), attempts=YamlFiles(FOLDER / "flaky_attempts")),
     ],
     Session(),
 )
