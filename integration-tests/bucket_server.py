@@ -1,6 +1,6 @@
 """moto's S3 server in a process of its own, and a way into its buckets that shares no code with the repositories.
 
-Run as a program it serves until it is killed.
+Run as a program it opens its port when it reads a line, and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -70,27 +70,41 @@ def serving(*, strict: bool = False, port: int = 0, host: str = "127.0.0.1") -> 
 
     A strict one checks credentials and permissions.
     """
+    with prepared(strict=strict, port=port, host=host) as serve:
+        yield serve()
+
+
+@contextmanager
+def prepared(*, strict: bool = False, port: int = 0, host: str = "127.0.0.1") -> Iterator[Callable[[], BucketServer]]:
+    """Load a server, which takes seconds, and give what opens its port, which takes none. See :func:`serving`."""
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "unused", "AWS_SECRET_ACCESS_KEY": "unused"}
     if strict:
         environment["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"
     process = subprocess.Popen(
         [sys.executable, __file__, str(port), host],
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    with process, ExitStack() as stack:
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        # The end of the file if the server died instead.
+        assert process.stdout.readline() == "loaded\n", "the server does not start"
+        yield lambda: _serve(process, stack)
+
+
+def _serve(process: subprocess.Popen[str], stack: ExitStack) -> BucketServer:
+    """Let a server open its port."""
+    assert process.stdin is not None
     assert process.stdout is not None
-    with process.stdout:
-        try:
-            # Written once the port is open; the end of the file if the server died instead.
-            told = json.loads(process.stdout.readline())
-            users = {name: User(*keys) for name, keys in told["users"].items()}
-            with _client(told["url"], users["owner"]) as client:
-                yield BucketServer(told["url"], users, client)
-        finally:
-            process.kill()
-            process.wait(10)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    told = json.loads(process.stdout.readline())
+    users = {name: User(*keys) for name, keys in told["users"].items()}
+    return BucketServer(told["url"], users, stack.enter_context(_client(told["url"], users["owner"])))
 
 
 @contextmanager
@@ -116,8 +130,10 @@ def main() -> None:
 
     application = DomainDispatcherApplication(create_backend_app)
     host = sys.argv[2]
-    server = make_server(host, int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)
     users = dict(_make_users())
+    print("loaded", flush=True)
+    sys.stdin.readline()
+    server = make_server(host, int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)
     print(json.dumps({"url": f"http://{host}:{server.server_port}", "users": users}), flush=True)
     server.serve_forever()
 

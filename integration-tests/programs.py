@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "packages" / "pydatatask" / "examples" / "book_summary"
 QUICKSTART = EXAMPLE / "main.py"
 
-DEADLINE = 60.0
-"""Seconds after which something that must happen is taken not to happen. It is also the longest polling interval."""
+DEADLINE = 180.0
+"""Seconds after which something that must happen is taken not to happen: three of the longest polling intervals."""
 LOOK = 0.01
 """Seconds between two looks at what another process does."""
 

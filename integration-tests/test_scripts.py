@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from programs import pipeline_file, run, started, wait_until
+from programs import DEADLINE, pipeline_file, run, started, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -69,9 +69,10 @@ def claims(folder: Path) -> list[str]:
 def test_kill_records_a_cancellation_while_the_pipeline_runs(folder: Path) -> None:
     with running(folder, "a", "b"):
         killed = run(COUNTING, "kill", "count", "a", cwd=folder)
-        assert killed.code == 0, killed.err
+        # The record is the controller's to write. Whoever kills waits for it half a minute beyond the grace.
+        assert killed.code == 0 or "has not recorded it yet" in killed.err, killed.err
         assert record(folder, "a")["result"] == "cancelled"
-        assert live_jobs(folder) == {"b"}
+        wait_until(lambda: live_jobs(folder) == {"b"}, "the other one alone is live")
 
 
 def test_kill_records_a_cancellation_while_nobody_runs_the_pipeline(folder: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_live_record_that_disappears_is_written_again_and_nothing_is_killed(fo
 def test_interrupted_once_leaves_runs_and_the_next_run_ends_them(folder: Path) -> None:
     with running(folder, "a", "b") as controller:
         controller.send_signal(signal.SIGINT)
-        assert controller.wait(30) == 130
+        assert controller.wait(DEADLINE) == 130
     assert live_jobs(folder) == {"a", "b"}
     for job in ("a", "b"):
         (folder / f"go-{job}").touch()
@@ -146,7 +147,7 @@ def test_logs_are_live_first_and_stored_afterwards(folder: Path) -> None:
         with started(COUNTING, "logs", "-f", "count", "a", cwd=folder) as log:
             wait_until(lambda: "a 3\n" in (folder / "output.log").read_text(), "it is followed", log)
             (folder / "go-a").touch()
-            assert log.wait(30) == 0
+            assert log.wait(DEADLINE) == 0
         record(folder, "a")
     stored = (folder / "out" / "a").read_text()
     assert run(COUNTING, "logs", "count", "a", cwd=folder).out == stored

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from bucket_server import serving
+from bucket_server import prepared
 from programs import DEADLINE, pipeline_file, run, started, wait_until
 
 pytestmark = pytest.mark.slow
@@ -45,15 +45,19 @@ def down(port: int) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_file_tasks_run_while_the_bucket_is_down_and_the_others_follow_when_it_is_up(folder: Path, port: int) -> None:
-    with started(UPLOAD, "run", "--events", "events.log", cwd=folder, env=down(port)) as process:
+    # It gives up half a minute after the files are copied: time enough to open a port, and not to load a server.
+    with (
+        prepared(port=port) as serve,
+        started(UPLOAD, "run", "--events", "events.log", cwd=folder, env=down(port)) as process,
+    ):
         wait_until(lambda: sorted(ended(folder, "copy_done")) == sorted(JOBS), "files are copied", process)
         assert [event for event in events(folder) if event["event"] == "launched" and event["task"] == "upload"] == []
-        with serving(port=port) as server:
-            assert process.wait(DEADLINE) == 0
-            # Both buckets were made, as at any opening.
-            assert server.keys("uploads") == {f"{job}.txt" for job in JOBS}
-            assert server.keys("records") == {f"{job}.yaml" for job in JOBS}
-            assert run(UPLOAD, "run", cwd=folder, env=down(port)).err.startswith("Nothing to do.")
+        server = serve()
+        assert process.wait(DEADLINE) == 0
+        # Both buckets were made, as at any opening.
+        assert server.keys("uploads") == {f"{job}.txt" for job in JOBS}
+        assert server.keys("records") == {f"{job}.yaml" for job in JOBS}
+        assert run(UPLOAD, "run", cwd=folder, env=down(port)).err.startswith("Nothing to do.")
     kinds = [event["event"] for event in events(folder)]
     assert kinds.index("store_unreachable") < kinds.index("store_back")
     assert "answers again" in (folder / "output.log").read_text()
