@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pydatatask
@@ -19,8 +20,8 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from pydatatask_core.task.record import Cause
 
-TIMEOUT = 1.0
-"""Seconds."""
+TIMEOUT = 2.5
+"""Seconds. A function that is to end before has to note its attempt first, and to publish."""
 
 
 class HaltError(BaseException):
@@ -47,6 +48,16 @@ broken = Broken("broken")
 
 
 async def raises() -> None:
+    raise ValueError("on purpose")
+
+
+async def raises_after_the_first() -> None:
+    """The first that begins does at once; the others wait for its record."""
+    try:
+        Path("first").touch(exist_ok=False)
+    except FileExistsError:
+        while not any(Path("fail_done").glob("[!.]*.yaml")):
+            await asyncio.sleep(0.02)
     raise ValueError("on purpose")
 
 
@@ -88,7 +99,7 @@ async def overstays() -> None:
 
 
 async def blocks() -> None:
-    time.sleep(2 * TIMEOUT)
+    time.sleep(TIMEOUT + 0.5)
 
 
 async def returns_late() -> None:
@@ -129,6 +140,7 @@ WAYS: dict[str, Callable[[], Awaitable[None]]] = {
     function.__name__: function
     for function in (
         raises,
+        raises_after_the_first,
         exits,
         halts,
         interrupts,
