@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import pytest
 from aiodocker.execs import Exec
 from containers import BUSYBOX, DEADLINE, App, engine_of
-from pydatatask_core import STDOUT, InProcessBlobRepository, InProcessMetadataRepository, Resources
+from pydatatask_core import STDOUT, InProcessBlobRepository, InProcessMetadataRepository, Pipeline, Resources
 from pydatatask_core.errors import MissingJobError, SiteUnavailableError
 from pydatatask_core.runs.site import RunName
-from pydatatask_exec_docker import ContainerTask, DockerManager, manager as manager_module
+from pydatatask_exec_docker import ContainerTask, DockerManager, manager as manager_module, spec as spec_module
 
 ROUNDS = 12
 STEP = 0.002
@@ -121,6 +121,40 @@ async def test_a_run_that_goes_on_without_its_follower_is_not_taken_for_ended(
             assert [data async for _, data in killing.output()] == []
         with pytest.raises(SiteUnavailableError, match="interrupted while the run goes on"):
             await reader.read(1)
+
+
+@pytest.mark.parametrize("moment", ["if [ -e", "job=$!", 'wait "$job"'])
+async def test_the_end_of_a_run_is_not_missed_whenever_it_is_asked_for(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    supervise = spec_module.SUPERVISE
+    before, _, after = supervise.rpartition(moment)
+    monkeypatch.setattr(spec_module, "SUPERVISE", f"{before}kill -TERM $$\n{moment}{after}")
+    session, engine = engine_of(manager)
+    done = InProcessMetadataRepository()
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, "sleep 1000", done=done, grace=1.0)
+    task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
+    async with Pipeline([task], session) as pipeline:
+        await pipeline.run(timeout=DEADLINE)
+    assert (done.data["one"]["result"], done.data["one"]["cause"]) == ("lost", "evicted")
+
+
+async def test_what_a_run_writes_while_it_is_made_to_end_is_followed(
+    app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less than it takes to end, so that what is left is not read after it.
+    monkeypatch.setattr(manager_module, "ENDING", 0.5)
+    script = "trap 'sleep 2; echo cleaned; exit 0' TERM; echo out; while :; do sleep 0.1; done"
+    session, engine = engine_of(manager)
+    task = ContainerTask("task", engine, None, Resources(), BUSYBOX, script, done=InProcessMetadataRepository())
+    async with session, asyncio.timeout(DEADLINE):
+        assert await manager.claim(run_of(0), "me", await task.make(run_of(0))) is not None
+        await manager.start(run_of(0))
+        async with await manager.follow_output(run_of(0), "stdout") as reader:
+            assert await reader.read(4) == b"out\n"
+            (seen,) = await manager.look("task", "job-0")
+            await manager.cancel(seen, "cancelled")
+            assert await reader.read(100) == b"cleaned\n"
 
 
 async def test_a_stream_that_a_run_does_not_write_is_missing_at_once(app: App, manager: DockerManager) -> None:

@@ -41,7 +41,7 @@ LOOKS = 8
 """Containers that are looked at at a time."""
 BEGINNING = 0.2
 """Seconds between two looks at a container whose output is waited for."""
-ENDING = 10.0
+ENDING = 30.0
 """Seconds within which an engine hears of a container's end, at most, after its output has ended."""
 
 

@@ -48,9 +48,20 @@ ENDED = 143
 SUPERVISE = f"""
 timeout=$1 grace=$2 merge=$3
 shift 3
-stop= ending=
-trap 'stop={ENDED}' TERM INT HUP
-trap 'stop={TIMED_OUT}' ALRM
+stop= ending= job=
+# End the job, once and for this reason. Traps do it themselves: a note that one leaves just before a wait for the job
+# would be read when the job has ended.
+end() {{
+    stop=${{stop:-$1}}
+    [ -z "$ending" ] && [ -n "$job" ] && kill -0 "$job" 2>/dev/null || return 0
+    ending=$stop
+    if [ "$stop" = {TIMED_OUT} ]; then echo timeout > {MARK}; elif [ ! -e {MARK} ]; then echo stopped > {MARK}; fi
+    # All but this shell and the first process.
+    kill -TERM -1
+    {{ sleep "$grace"; kill -KILL "$job"; }} &
+}}
+trap 'end {ENDED}' TERM INT HUP
+trap 'end {TIMED_OUT}' ALRM
 # An engine starts again what has ended, if it is told to start it twice.
 if [ -e {FOLDER}/stdout ]; then
     code=137
@@ -75,16 +86,10 @@ fi
 job=$!
 exec 3>&- 4>&-
 [ "$timeout" = - ] || {{ sleep "$timeout" && kill -ALRM $$; }} &
+[ -z "$stop" ] || end "$stop"
 while :; do
     wait "$job"
     code=$?
-    if [ -n "$stop" ] && [ -z "$ending" ]; then
-        ending=$stop
-        if [ "$stop" = {TIMED_OUT} ]; then echo timeout > {MARK}; elif [ ! -e {MARK} ]; then echo stopped > {MARK}; fi
-        # All but this shell and the first process.
-        kill -TERM -1
-        {{ sleep "$grace"; kill -KILL "$job"; }} &
-    fi
     kill -0 "$job" || break
 done
 [ ! -e {FOLDER}/followed ] || sleep 1.5
@@ -99,6 +104,8 @@ one kind loses bytes that are no text, another one the end of some lines, and al
 BEGUN = b"\0"
 """What a follower writes first. Where none could begin, an engine puts its own words instead of a program's output."""
 FOLLOW = f"""
+# What the container's own supervisor sends to all, when the run has to end and may still write.
+trap '' TERM
 until [ -e {FOLDER}/stdout ]; do sleep 0.1; done
 [ -e {FOLDER}/$1 ] || exit
 : > {FOLDER}/followed

@@ -90,9 +90,6 @@ dir=$1 name=$2 ns=$3 offset=$4
 cd "$dir" || exit
 # Deaf by doing nothing: a signal that is ignored would stay so in the job.
 trap : HUP INT QUIT PIPE
-stop=
-trap 'stop=cancelled' TERM
-trap 'stop=timeout' ALRM
 """
     + COMMON
     + r"""
@@ -102,6 +99,21 @@ waited_for() { read -r stat < /proc/self/stat; set -- ${stat##*) }; [ "$2" = $$ 
 # Before setsid took effect there is no group.
 signal() { kill "$1" "$2" || kill "$1" "${2#-}"; }
 ours() { identify "$1" && [ "$parent" = $$ ]; }
+# End the job, once and for this reason. Traps do it themselves: a note that one leaves just before a wait for the job
+# would be read when the job has ended.
+end() {
+    stop=${stop:-$1}
+    [ -z "$ending" ] && [ -n "$job" ] && ours "$job" || return 0
+    ending=$stop
+    # Nobody asked for it: the host goes down, say.
+    [ "$stop" != cancelled ] || [ -e cancel ] || ending=lost
+    signal -TERM "-$job"
+    after "$grace" -KILL "-$job"
+    killer=yes timers=yes
+}
+stop= ending= job= timers= killer=
+trap 'end cancelled' TERM
+trap 'end timeout' ALRM
 
 identify $$ || exit
 tell_time
@@ -118,21 +130,15 @@ fi
 job=$!
 # As tell() would, from what is known.
 printf '%s\n' "$name $claim - yes $record - - -"
-timers= killer= ending=
 [ "$timeout" = - ] || { after "$timeout" -ALRM $$; timers=yes; }
+[ -z "$stop" ] || end "$stop"
 while :; do
     wait "$job"
     code=$?
     # Any signal ends the wait, and the job goes on.
     ours "$job" || break
-    [ -n "$stop" ] && [ -z "$ending" ] || continue
-    ending=$stop
-    # Nobody asked for it: the host goes down, say.
-    [ "$stop" != cancelled ] || [ -e cancel ] || ending=lost
-    signal -TERM "-$job"
-    after "$grace" -KILL "-$job"
-    killer=yes timers=yes
 done
+trap : TERM ALRM
 # What the job left in its group has a second to end by itself, and then the grace.
 tenths=0
 while lives "$job"; do
@@ -145,7 +151,6 @@ while lives "$job"; do
     sleep 0.1
 done
 # Nothing but timers is in the group that this shell leads.
-trap : TERM ALRM
 [ -z "$timers" ] || kill -TERM "-$$"
 tell_time
 # A full disk may have room again; a folder that is gone does not come back.
