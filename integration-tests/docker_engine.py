@@ -60,5 +60,9 @@ def engine_of_a_fresh_app() -> Iterator[Engine]:
         events.close()
         listener.join(10)
         for container in engine.containers():
-            container.remove(force=True, v=True)
+            try:
+                container.remove(force=True, v=True)
+            except docker.errors.APIError:
+                # It is gone, or about to go.
+                continue
         client.close()

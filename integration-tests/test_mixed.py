@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bucket_server import BucketServer
 from docker_engine import Engine, engine_of_a_fresh_app
-from programs import pipeline_file, run
+from programs import pipeline_file, run, wait_until
 from pydatatask_core.testing.services import service_setting
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -66,5 +66,6 @@ def test_from_a_bucket_through_containers_into_documents(
     assert counted["broken"]["return_code"] == 1
     assert {found["_id"] for found in database["kept"].find()} == {"short", "empty", "long"}
     assert server.get("lake", "counts/long.txt").split() == [b"300000"]
+    wait_until(lambda: len(engine.begun) >= len(TEXTS), "the engine told of all")
     assert sorted(engine.begun) == sorted(TEXTS)
     assert engine.containers() == []

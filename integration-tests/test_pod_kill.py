@@ -54,7 +54,7 @@ def test_killed_at_random_instants_and_started_again(
         assert (tmp_path / "logs" / f"{name}.txt").read_text() == f"begin {name}\nend {name}\n"
         record = yaml.safe_load((tmp_path / "done" / f"{name}.yaml").read_text())
         assert (record["result"], record["return_code"], record["attempt"]) == ("success", 0, 1)
-    assert json.loads(kubectl(cluster, "-n", namespace, "get", "pods", "-o", "json"))["items"] == []
+    wait_until(lambda: kubectl(cluster, "-n", namespace, "get", "pods", "-o", "name") == "", "nothing is left over")
     again = run(PODS, "run", cwd=tmp_path, env=settings)
     assert again.code == 0
     assert {job: len(pods) for job, pods in seen.items()} == dict.fromkeys(names, 1)
@@ -64,8 +64,10 @@ def test_killed_at_random_instants_and_started_again(
 def pods_seen(cluster: Cluster, namespace: str) -> Iterator[Mapping[str, set[str]]]:
     """Collect the ids of the pods that the cluster tells of, by job, as long as the block runs."""
     seen: dict[str, set[str]] = defaultdict(set)
-    columns = "ID:.metadata.uid,JOB:.metadata.labels.pydatatask/job"
-    words = ["-n", namespace, "get", "pods", "--watch", "--no-headers", "-o", f"custom-columns={columns}"]
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    # From this version on, a pod that is gone before the watch stands is told of, too.
+    version = json.loads(kubectl(cluster, "get", "--raw", path))["metadata"]["resourceVersion"]
+    words = ["get", "--raw", f"{path}?watch=1&resourceVersion={version}"]
     process = subprocess.Popen(
         [*cluster.kubectl, *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -74,8 +76,8 @@ def pods_seen(cluster: Cluster, namespace: str) -> Iterator[Mapping[str, set[str
     def read() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            pod, job = line.split()
-            seen[job].add(pod)
+            pod = json.loads(line)["object"]["metadata"]
+            seen[pod["labels"]["pydatatask/job"]].add(pod["uid"])
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -48,7 +48,7 @@ def test_killed_at_random_instants_while_scripts_run(tmp_path: Path, seed: int, 
         assert lines[-1].startswith(f"{job} line {LINES - 1} ")
         assert len(lines) == LINES + 2
         assert (tmp_path / "results" / job / "name").read_text() == f"{job}\n"
-    assert left_over(tmp_path) == []
+    wait_until(lambda: left_over(tmp_path) == [], "nothing is left over")
 
 
 def live_until_killed(folder: Path, chance: random.Random) -> None:

@@ -78,10 +78,15 @@ class TestSSHHost(ExecutionSiteTests):
 
     @override
     def left_over(self, folder: Path) -> Sequence[str]:
-        find = f"cd {base_of(folder)}/steps && find . -mindepth 1 ! -path ./.new ! -path ./.old"
         # What a watcher has on the host goes when it learns that its connection has ended.
-        wait_until(lambda: not self.host.sh(f"{find} -path './.stamp.*'"), "the watchers have gone")
-        return [*self.host.sh(find).splitlines(), *(str(path) for path in folder.glob("pids/[!.]*"))]
+        wait_until(lambda: not self._found(folder, "-path './.stamp.*'"), "the watchers have gone")
+        return [*self._found(folder), *(str(path) for path in folder.glob("pids/[!.]*"))]
+
+    def _found(self, folder: Path, which: str = "") -> Sequence[str]:
+        # What vanishes while it is looked at is not there.
+        find = f"{{ find . -mindepth 1 ! -path ./.new ! -path ./.old {which} 2>/dev/null || :; }}"
+        said: str = self.host.sh(f"cd {base_of(folder)}/steps && {find}")
+        return said.splitlines()
 
 
 @pytest.mark.campaign
@@ -121,7 +126,8 @@ class TestDockerEngine(ExecutionSiteTests):
     @override
     def left_over(self, folder: Path) -> Sequence[str]:
         filters = {"label": f"{LABEL}={app_of(folder)}"}
-        return [container.name for container in self.client.containers.list(all=True, filters=filters)]
+        found = self.client.containers.list(all=True, filters=filters, ignore_removed=True)
+        return [container.name for container in found]
 
 
 @pytest.mark.campaign

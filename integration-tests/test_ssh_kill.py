@@ -109,7 +109,9 @@ def ended(folder: Path) -> set[str]:
 
 def left_over(folder: Path, host: SSHServer, base: str) -> list[str]:
     """Give the folders, records and processes that should be gone."""
-    runs = host.sh(f"cd {base}/kills && find . -mindepth 1 ! -path ./.new ! -path ./.old").splitlines()
+    # What vanishes while it is looked at is not left.
+    find = "{ find . -mindepth 1 ! -path ./.new ! -path ./.old 2>/dev/null || :; }"
+    runs = host.sh(f"cd {base}/kills && {find}").splitlines()
     # A hidden file of a writer that was killed is no record; repositories sweep it when it is a day old.
     records = [str(path) for path in folder.glob("pids/[!.]*")]
     # Its own command line does not hold the name as a whole.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from ssh_server import (  # type: ignore[import-not-found]  # with the tests of 
 )
 
 LOGIN = pipeline_file("remote_login")
-SOON = 20.0
-"""Seconds. A host that is only out of reach is tried for half a minute and more."""
-
 pytestmark = pytest.mark.slow
 
 
@@ -41,10 +37,10 @@ def prepare(folder: Path, host: SSHServer, password: str) -> None:
 @pytest.mark.parametrize("words", [("run",), ("update",), ("launch", "greet", "job"), ("kill", "greet", "job")])
 def test_a_refused_login_ends_the_command_at_once(tmp_path: Path, host: SSHServer, words: tuple[str, ...]) -> None:
     prepare(tmp_path, host, "hunter2")
-    began = time.monotonic()
     ended = run(LOGIN, *words, cwd=tmp_path)
-    assert time.monotonic() - began < SOON
     assert ended.code == 4, ended.err
+    # A host that is only out of reach is tried for half a minute and more.
+    assert "tried again" not in ended.err
     assert f"user {USER} on host {host.address}" in ended.err
     assert "hunter2" not in ended.err + ended.out
     assert not (tmp_path / "done").exists() or list((tmp_path / "done").glob("[!.]*")) == []

@@ -1,8 +1,9 @@
 """Wants the lock of a pipeline, again and again, and notes what it does with it.
 
 ``contender.py KIND TERM HOST``, in a folder that all contenders share. Who holds the lock stands in ``holder``, which
-is created only if it is not there; whoever finds somebody else in it, alive, appends to ``wrong.log``. Each launch
-appends a line to ``launches.log``.
+is created only if it is not there; each launch appends a line to ``launches.log``. Whoever still holds the lock after a
+launch and finds somebody else in ``holder`` appends to ``wrong.log``, and so does whoever enters there while somebody
+is in it who lives, if the kind of lock is one that nobody loses alive.
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ def state_of(pid: str) -> str:
         return "Z"
 
 
-def enter() -> None:
+def enter(alone: bool) -> None:
+    """Name this process as the holder; ``alone`` if nobody can have lost the lock who has not left."""
     while True:
         try:
             file = os.open(HOLDER, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             other = held_by()
-            # One that was killed, or paused until its lease ran out, has left its name.
-            if other is not None and state_of(other) not in "ZT":
+            # One that was killed has left its name, and so has one that was late to see that its lease ran out.
+            if alone and other is not None and state_of(other) != "Z":
                 note("wrong.log", f"{ME} got the lock while {other} holds it")
             HOLDER.unlink(missing_ok=True)
         else:
@@ -79,7 +81,7 @@ async def contend(lock: PipelineLock) -> None:
     except LockHeldError:
         await asyncio.sleep(random.uniform(0, 0.3))
         return
-    enter()
+    enter(alone=isinstance(lock, FileLock))
     for _ in range(random.choice([5, 20, 200])):
         if lost.is_set() or not lock.is_held():
             break

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ FEWEST = 12
 """Steps that the life of a run has at least: fewer would mean that they are not counted."""
 LONGEST = 120.0
 """Seconds that a controller may take."""
+LATEST = 60.0
+"""Seconds that a site may take to tell of what began."""
 
 
 class ExecutionSiteTests(ABC):
@@ -98,6 +101,10 @@ class ExecutionSiteTests(ABC):
         assert record["result"] == "success", f"{where}: {record}"
         assert record["attempt"] == failures + 1, f"{where}: {record}"
         assert len(record.get("attempts", ())) == failures, f"{where}: {record}"
-        assert len(self.begun(folder)) == failures + 1, f"{where}: {self.begun(folder)}"
+        # A site may tell later of what began.
+        deadline = time.monotonic() + LATEST
+        while len(begun := self.begun(folder)) <= failures and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert len(begun) == failures + 1, f"{where}: {begun}"
         assert (folder / "out" / "job").read_text() == OUTPUT, where
         assert list(self.left_over(folder)) == [], where
