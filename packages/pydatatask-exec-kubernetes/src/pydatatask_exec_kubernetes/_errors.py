@@ -29,6 +29,8 @@ __all__ = ["Answer", "Call", "ExpiredError", "unreachable"]
 LONG = 1000
 """Characters of a server's words that are repeated."""
 
+_FULL = ("exceeded quota", "status unknown for quota")
+
 
 class ExpiredError(PydatataskError):
     """What was asked of is longer ago than the server remembers."""
@@ -49,6 +51,12 @@ class Call:
     def resource(self) -> str:
         """The resource as permissions name it."""
         return f"pods/{self.sub}" if self.sub else "pods"
+
+    @property
+    def verbs(self) -> str:
+        """What permissions have to allow."""
+        # Servers from Kubernetes 1.35 on have a channel created, whatever the method of the request.
+        return "verbs 'get' and 'create'" if self.sub == "exec" else f"verb {self.verb!r}"
 
     @property
     def path(self) -> str:
@@ -90,7 +98,8 @@ class Answer:
     @property
     def is_full(self) -> bool:
         """Whether a quota of the namespace has no room."""
-        return self.code == 403 and "exceeded quota" in self.message
+        # A quota that has just been made has not been counted yet.
+        return self.code == 403 and any(words in self.message for words in _FULL)
 
     @property
     def is_another(self) -> bool:
@@ -125,7 +134,7 @@ class Answer:
             )
         if self.code == 403:
             return ConfigurationError(
-                f"{doing}: forbidden. Give the user or service account a role with the verb {self.call.verb!r} on the "
+                f"{doing}: forbidden. Give the user or service account a role with the {self.call.verbs} on the "
                 f"resource {self.call.resource!r} in namespace {self.call.namespace!r}. {self.message}"
             )
         if self.code == 404 or (self.code == 400 and self.call.sub == "log"):

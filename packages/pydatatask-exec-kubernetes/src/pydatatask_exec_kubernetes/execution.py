@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import aiohttp
-from pydatatask_core.errors import PydatataskError, SiteUnavailableError
+from pydatatask_core.errors import (
+    ConfigurationError,
+    MissingJobError,
+    PydatataskError,
+    SiteCredentialsError,
+    SiteUnavailableError,
+)
 from pydatatask_core.runs.interactive import Execution, TerminalSize
 from typing_extensions import override
 
-__all__ = ["PROTOCOLS", "PodExecution"]
+from .looking import OnePod
+
+__all__ = ["PodExecution"]
 
 INPUT, OUTPUT, ERRORS, STATUS, RESIZE = range(5)
 """The channels: the first byte of each message."""
@@ -28,12 +36,39 @@ PROTOCOLS = (CLOSING, "v4.channel.k8s.io")
 class PodExecution(Execution):
     """A program that runs in a container of a pod."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, stack: AsyncExitStack, what: str) -> None:
-        """:param stack: closes the connection. :param what: is done, for errors."""
+    def __init__(
+        self, pod: OnePod, container: str, socket: aiohttp.ClientWebSocketResponse, stack: AsyncExitStack
+    ) -> None:
+        """:param stack: closes the connection."""
+        self._pod = pod
+        self._container = container
         self._socket = socket
         self._stack = stack
-        self._what = what
+        self._what = str(pod.reading("exec"))
         self._status: int | None = None
+
+    @classmethod
+    async def begin(cls, pod: OnePod, container: str, argv: Sequence[str], *, terminal: bool) -> Self:
+        """Run a program.
+
+        :raises MissingJobError: if the container does not run any more.
+        """
+        query = [
+            *(("command", word) for word in argv),
+            ("container", container),
+            ("stdin", "true"),
+            ("stdout", "true"),
+            ("stderr", "false" if terminal else "true"),
+            ("tty", "true" if terminal else "false"),
+        ]
+        async with AsyncExitStack() as stack:
+            try:
+                socket = await stack.enter_async_context(pod.cluster.websocket(pod.reading("exec"), query, PROTOCOLS))
+            except (ConfigurationError, SiteCredentialsError):
+                raise
+            except PydatataskError as error:
+                raise await _why(pod, container, error) from error
+            return cls(pod, container, socket, stack.pop_all())
 
     @override
     async def write(self, data: bytes, /) -> None:
@@ -58,15 +93,22 @@ class PodExecution(Execution):
 
     @override
     async def output(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
+        has_begun = False
         async for message in self._socket:
             if message.type is not aiohttp.WSMsgType.BINARY:
                 continue
             channel, data = message.data[0], message.data[1:]
             if channel == STATUS:
                 # The last message. Servers hang up after it without waiting for our good-bye.
-                self._status = _exit_status(json.loads(data), self._what)
+                try:
+                    self._status = _exit_status(json.loads(data), self._what)
+                except PydatataskError as error:
+                    if has_begun:
+                        raise
+                    raise await _why(self._pod, self._container, error) from error
                 return
             if data and channel in {OUTPUT, ERRORS}:
+                has_begun = True
                 yield ("stdout" if channel == OUTPUT else "stderr"), data
         failure = self._socket.exception()
         reason = failure or "the server hung up and did not say how the program ended"
@@ -80,6 +122,14 @@ class PodExecution(Execution):
     @override
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+async def _why(pod: OnePod, container: str, error: PydatataskError) -> PydatataskError:
+    """Give what it means that a program could not be run: a container that ends meanwhile is told in many ways."""
+    if await pod.has_stopped(container):
+        return MissingJobError(f"Container {container} of pod {pod.name} does not run any more. {error}")
+    # The pod is there: its node does not know it now.
+    return SiteUnavailableError(str(error)) if isinstance(error, MissingJobError) else error
 
 
 def _exit_status(told: dict[str, Any], what: str) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -22,8 +22,9 @@ from typing_extensions import override
 
 from ._client import Cluster, Config, Pod
 from ._errors import Call
-from .execution import PROTOCOLS, PodExecution
+from .execution import PodExecution
 from .logs import LogReader
+from .looking import OnePod
 from .manifest import Manifest, complete, requests_of
 from .naming import END, LABELS, WHY
 from .room import Room
@@ -271,7 +272,7 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             return gone(sighting)
         try:
             async with asyncio.timeout(LATEST + (pod["spec"].get("terminationGracePeriodSeconds") or 0)):
-                await self._until_quiet(sighting.identity["name"], running_in(pod))
+                await self._until_quiet(self._one(sighting.identity["name"], sighting.claim), running_in(pod))
         except TimeoutError:
             _log.warning("Pod %s should have ended, and its log has not; it is taken to have.", call.name)
         except MissingJobError:
@@ -279,11 +280,10 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             pass
         return judged(sighting, pod)
 
-    async def _until_quiet(self, name: str, containers: Sequence[str]) -> None:
+    async def _until_quiet(self, pod: OnePod, containers: Sequence[str]) -> None:
         """Wait until containers have ended: a log that is followed ends then."""
         for container in containers:
-            call = Call("get", self.namespace, name, "log")
-            async with LogReader(self.cluster, call, [container], follow=True, tail=0) as reader:
+            async with LogReader(pod, [container], follow=True, only_new=True) as reader:
                 await reader.begin()
                 await reader.skip(sys.maxsize)
 
@@ -312,17 +312,19 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             raise MissingJobError(f"A pod's output and errors are one log. Ask for the output of {run.task} {run.job}.")
         name = dns_name(self.app, run)
         known = self._known.get(run)
-        if known is None or not known.has_node:
+        if known is not None and known.has_node:
+            reader = LogReader(self._one(name, known.uid), known.containers, follow=follow)
+        else:
             pod = await self.cluster.call(Call("get", self.namespace, name))
             if not pod["spec"].get("nodeName"):
                 # The server would give an empty log, which would look like the whole of it.
                 raise MissingJobError(f"Pod {name} is on no node yet, so that it has written nothing.")
-            containers = containers_of(pod)
-        else:
-            containers = known.containers
-        reader = LogReader(self.cluster, Call("get", self.namespace, name, "log"), containers, follow=follow)
+            reader = LogReader(self._one(name, pod["metadata"]["uid"]), containers_of(pod), follow=follow)
         await reader.begin()
         return reader
+
+    def _one(self, name: str, uid: str) -> OnePod:
+        return OnePod(self.cluster, self.namespace, name, uid)
 
     @override
     async def exec(self, run: RunName, argv: Sequence[str], *, terminal: TerminalSize | None = None) -> Execution:
@@ -330,18 +332,9 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         pod = await self.cluster.call(Call("get", self.namespace, name))
         if pod.get("status", {}).get("phase") != "Running":
             raise MissingJobError(f"Task {run.task} is not running on job {run.job}, so that nothing can be run there.")
-        query = [
-            *(("command", word) for word in argv),
-            ("container", pod["spec"]["containers"][0]["name"]),
-            ("stdin", "true"),
-            ("stdout", "true"),
-            ("stderr", "false" if terminal else "true"),
-            ("tty", "true" if terminal else "false"),
-        ]
-        call = Call("get", self.namespace, name, "exec")
-        async with AsyncExitStack() as stack:
-            socket = await stack.enter_async_context(self.cluster.websocket(call, query, PROTOCOLS))
-            execution = PodExecution(socket, stack.pop_all(), str(call))
+        one = self._one(name, pod["metadata"]["uid"])
+        first = pod["spec"]["containers"][0]["name"]
+        execution = await PodExecution.begin(one, first, argv, terminal=terminal is not None)
         if terminal is not None:
             await execution.resize(terminal)
         return execution
