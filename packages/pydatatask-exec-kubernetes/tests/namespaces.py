@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,17 @@ BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
 DEADLINE = 180.0
 """Seconds after which something that must happen is taken not to happen. Pods of a loaded machine take long, and a node
 may take more than a minute to give up a pod whose containers have ended."""
+PASSING = (
+    "timed out",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "connection refused",
+    "connection reset",
+    "etcdserver",
+    "ServiceUnavailable",
+    "currently unable to handle the request",
+)
+"""What a server that has too much to do answers, or one that is not there for a moment."""
 
 
 @frozen
@@ -25,6 +36,17 @@ class Namespace:
     cluster: Cluster
 
     async def kubectl(self, *words: str, document: Mapping[str, Any] | None = None) -> str:
+        """Run kubectl, and give what it prints. What only looks is repeated while the server cannot answer it."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                code, out, err = await self._kubectl(words, document)
+                if not code:
+                    return out
+                assert words[0] == "get", f"kubectl {' '.join(words)}: {err}"
+                assert any(passing in err for passing in PASSING), f"kubectl {' '.join(words)}: {err}"
+                await asyncio.sleep(1)
+
+    async def _kubectl(self, words: Sequence[str], document: Mapping[str, Any] | None) -> tuple[int | None, str, str]:
         process = await asyncio.create_subprocess_exec(
             *self.cluster.kubectl,
             "-n",
@@ -35,8 +57,7 @@ class Namespace:
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate(None if document is None else json.dumps(document).encode())
-        assert process.returncode == 0, f"kubectl {' '.join(words)}: {err.decode()}"
-        return out.decode()
+        return process.returncode, out.decode(), err.decode()
 
     async def apply(self, document: Mapping[str, Any]) -> None:
         await self.kubectl("apply", "-f", "-", document=document)

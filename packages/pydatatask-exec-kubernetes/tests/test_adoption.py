@@ -108,7 +108,7 @@ async def test_a_run_of_another_pipeline_is_not_adopted(namespace: Namespace, ma
 
 async def test_a_claim_is_made_once_and_the_next_sees_it(manager: PodManager, namespace: Namespace) -> None:
     run = RunName("task", "job", 1)
-    spec = read_manifest(manifest("sleep 100"), "the manifest", counted=False)
+    spec = read_manifest(manifest("sleep 1000"), "the manifest", counted=False)
 
     claims = await asyncio.gather(*(manager.claim(run, "owner", spec) for _ in range(5)))
 
@@ -122,7 +122,7 @@ async def test_what_is_done_to_a_pod_is_not_done_to_the_next_of_its_name(
     namespace: Namespace, manager: PodManager
 ) -> None:
     run = RunName("task", "job", 1)
-    spec = read_manifest(manifest("sleep 100"), "the manifest", counted=False)
+    spec = read_manifest(manifest("sleep 1000"), "the manifest", counted=False)
     async with PodManager("app", namespace.name) as late:
         first = await late.claim(run, "owner", spec)
         assert first is not None
@@ -145,8 +145,8 @@ async def test_what_is_done_to_a_pod_is_not_done_to_the_next_of_its_name(
 async def test_a_pod_that_is_being_deleted_is_awaited_and_not_adopted(
     namespace: Namespace, manager: PodManager
 ) -> None:
-    spec = read_manifest(manifest("trap '' TERM; sleep 60"), "the manifest", counted=False)
-    slow = {**spec, "spec": {**spec["spec"], "terminationGracePeriodSeconds": 4}}
+    spec = read_manifest(manifest("trap '' TERM; sleep 1000"), "the manifest", counted=False)
+    slow = {**spec, "spec": {**spec["spec"], "terminationGracePeriodSeconds": 15}}
     bench = Bench(manager)
     task = bench.shell("later", "echo second")
     first = await manager.claim(RunName("later", "job", 1), task.owner, slow)
