@@ -17,7 +17,7 @@ from pydatatask_core.testing.services import service_missing
 from pydatatask_exec_docker import DockerManager
 
 BUSYBOX = os.environ.get("PYDATATASK_TEST_BUSYBOX_IMAGE") or "busybox"
-DEADLINE = 90.0
+DEADLINE = 180.0
 """Seconds after which something that must happen is taken not to happen. Containers of a loaded machine take long."""
 LABEL = "pydatatask.app"
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiodocker
+import aiohttp
+import docker  # type: ignore[import-untyped]  # it has no type information
 import pytest
 from containers import BUSYBOX, DEADLINE, App
 from pydatatask_core.errors import MissingJobError
@@ -14,6 +17,8 @@ from pydatatask_exec_docker.engine import Engine
 from pydatatask_exec_docker.spec import MARK
 
 ROUNDS = 8
+CONNECTIONS = 5
+"""How many a client has at most; the one that the manager has, 100."""
 BIG = 1 << 20
 """Bytes, more than waits between an engine and its client."""
 
@@ -65,12 +70,16 @@ async def test_a_file_that_is_closed_before_its_end_holds_no_connection(app: App
     container = await created(manager, app, f"head -c {BIG} /dev/zero >/big")
     await manager.engine.start(container)
     await manager.engine.wait(container, DEADLINE)
-    connector = manager.engine.docker.session.connector
-    assert connector is not None
     kept = []
-    async with asyncio.timeout(DEADLINE):
-        for _ in range(connector.limit + 1):
-            file = await manager.engine.open(container, "/big")
+    path = docker.constants.DEFAULT_UNIX_SOCKET.removeprefix("http+unix://")
+    async with (
+        aiohttp.UnixConnector(path, limit=CONNECTIONS) as connector,
+        aiodocker.Docker("unix://localhost", connector=connector) as client,
+        asyncio.timeout(DEADLINE),
+    ):
+        engine = DockerManager(app.name, client).engine
+        for _ in range(CONNECTIONS + 1):
+            file = await engine.open(container, "/big")
             assert await file.read(1) == b"\0"
             await file.close()
             kept.append(file)

@@ -7,7 +7,7 @@ from typing import Any
 
 import docker  # type: ignore[import-untyped]  # it has no type information
 import pytest
-from containers import BUSYBOX, App, engine_of
+from containers import BUSYBOX, DEADLINE, App, engine_of
 from pydatatask_core import (
     ConfigurationError,
     ConflictError,
@@ -24,7 +24,7 @@ from pydatatask_core.runs.site import RunName
 from pydatatask_core.testing.services import service_setting
 from pydatatask_exec_docker import ContainerTask, DockerManager
 
-LIMIT = 80.0
+LIMIT = DEADLINE
 
 
 class Setting:
@@ -261,10 +261,12 @@ async def test_a_script_that_a_signal_ends_has_failed(app: App, manager: DockerM
 
 
 async def test_a_container_that_somebody_stops_was_evicted(app: App, manager: DockerManager) -> None:
-    setting = Setting(manager, "sleep 60")
+    setting = Setting(manager, "echo begun; sleep 60")
     async with setting.pipeline as pipeline:
         running = asyncio.ensure_future(pipeline.run(timeout=LIMIT))
         container = await app.until_running()
+        # Who looks after the script hears nothing before.
+        await app.until(lambda _: container.exec_run(["cat", "/pydatatask/stdout"]).output == b"begun\n", "its output")
         await asyncio.to_thread(container.stop)
         await running
 

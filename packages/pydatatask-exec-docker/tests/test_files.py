@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from containers import BUSYBOX, App, engine_of
+from containers import BUSYBOX, DEADLINE, App, engine_of
 from pydatatask_core import InProcessBlobRepository, InProcessMetadataRepository, PathRepository, Pipeline, Resources
 from pydatatask_core.errors import SiteUnavailableError
 from pydatatask_core.runs.site import RunName
@@ -74,7 +74,7 @@ async def test_outputs_are_published_after_success_and_inputs_cannot_be_changed(
     task.link("parts", parts, is_output=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data == {"one": b"refused\none\n"}
     assert (texts.path / "one").read_text() == "a text\n"
@@ -97,7 +97,7 @@ async def test_an_input_that_is_not_there_fails_the_launch_and_makes_nothing(
     task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert caplog.text.count("could not be run on job one") == 1
     assert "does not exist" in caplog.text
@@ -174,7 +174,7 @@ async def test_a_script_sees_the_inputs_that_it_or_a_variable_names_and_itself(
         task.link(name, folder, is_input=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     first, second, itself = out.data["one"].decode().split("\n")
     assert (first, second) == ("text", "a text")

@@ -18,16 +18,22 @@ from pydatatask_exec_docker import ContainerTask, DockerManager
 RUN = RunName("task", "one", 1)
 
 
-@asynccontextmanager
-async def live(app: App, manager: DockerManager, script: str) -> AsyncIterator[InProcessBlobRepository]:
-    """Run a script on one job, and end it."""
+def pipeline_of(manager: DockerManager, script: str) -> tuple[Pipeline, ContainerTask, InProcessBlobRepository]:
+    """Give a pipeline of one job, its task, and where its output goes."""
     session, engine = engine_of(manager)
     out = InProcessBlobRepository()
     done = InProcessMetadataRepository()
     task = ContainerTask("task", engine, None, Resources(), BUSYBOX, script, done=done, stdout=out, grace=0.1)
     task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
-    async with Pipeline([task], session) as pipeline:
-        running = asyncio.ensure_future(pipeline.run(timeout=60))
+    return Pipeline([task], session), task, out
+
+
+@asynccontextmanager
+async def live(app: App, manager: DockerManager, script: str) -> AsyncIterator[InProcessBlobRepository]:
+    """Run a script on one job, and end it."""
+    made, task, out = pipeline_of(manager, script)
+    async with made as pipeline:
+        running = asyncio.ensure_future(pipeline.run(timeout=DEADLINE))
         await app.until_running()
         yield out
         await task.end("one", "cancelled")
@@ -36,7 +42,7 @@ async def live(app: App, manager: DockerManager, script: str) -> AsyncIterator[I
 
 async def collected(execution: Execution) -> dict[str, bytes]:
     found = {"stdout": b"", "stderr": b""}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         async for stream, data in execution.output():
             found[stream] += data
     return found
@@ -45,7 +51,7 @@ async def collected(execution: Execution) -> dict[str, bytes]:
 async def test_output_is_followed_to_the_end_of_the_run(app: App, manager: DockerManager) -> None:
     script = "echo first; while [ ! -e /go ]; do sleep 0.1; done; for i in 1 2 3; do echo line $i; done; printf last"
     async with live(app, manager, script) as out:
-        async with asyncio.timeout(30), await manager.follow_output(RUN, "stdout") as reader:
+        async with asyncio.timeout(DEADLINE), await manager.follow_output(RUN, "stdout") as reader:
             assert await reader.read(0) == b""
             assert await reader.read(4) == b"firs"
             assert await reader.read(100) == b"t\n"
@@ -126,7 +132,7 @@ async def test_what_has_not_begun_and_what_has_ended_has_output_and_no_programs(
             await manager.exec(RUN, ["true"])
         following = asyncio.ensure_future(manager.follow_output(RUN, "stdout"))
         await manager.start(RUN)
-        async with asyncio.timeout(30), await following as reader:
+        async with asyncio.timeout(DEADLINE), await following as reader:
             assert await reader.read() == b"out\n"
         await manager.engine.wait(claimed.claim, 60)
         with pytest.raises(MissingJobError, match="does not run"):
@@ -135,10 +141,11 @@ async def test_what_has_not_begun_and_what_has_ended_has_output_and_no_programs(
             assert await reader.read() == b"out\n"
 
 
-async def test_no_program_runs_beside_what_is_not_live(app: App, manager: DockerManager) -> None:
+async def test_no_program_runs_beside_what_is_not_live(manager: DockerManager) -> None:
     with pytest.raises(MissingJobError):
         await manager.exec(RUN, ["true"])
-    async with live(app, manager, "exit 0"):
-        pass
+    made, *_ = pipeline_of(manager, "exit 0")
+    async with made as pipeline:
+        await pipeline.run(timeout=DEADLINE)
     with pytest.raises(MissingJobError):
         await manager.exec(RUN, ["true"])

@@ -114,12 +114,12 @@ async def test_an_image_that_is_missing_is_pulled_and_one_that_is_there_is_not(
     image = registry.push("first")
     pipeline, task, out = task_of(manager, image, "missing")
     async with pipeline:
-        await pipeline.run(timeout=80)
+        await pipeline.run(timeout=DEADLINE)
         registry.stop()
         for repo in (task.done, out):
             assert isinstance(repo, InProcessMetadataRepository | InProcessBlobRepository)
             await repo.delete("one")
-        await pipeline.run(timeout=80)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data == {"one": b"first", "two": b"first"}
     assert isinstance(task.done, InProcessMetadataRepository)
@@ -130,7 +130,7 @@ async def test_an_image_that_is_missing_is_pulled_and_one_that_is_there_is_not(
 async def test_an_image_is_pulled_always_if_that_is_wanted(manager: DockerManager, registry: Registry) -> None:
     pipeline, task, out = task_of(manager, registry.push("first"), "always")
     async with pipeline:
-        await pipeline.run(timeout=80)
+        await pipeline.run(timeout=DEADLINE)
         first = dict(out.data)
         registry.keep("first")
         registry.push("second")
@@ -139,7 +139,7 @@ async def test_an_image_is_pulled_always_if_that_is_wanted(manager: DockerManage
         for repo in (task.done, out):
             assert isinstance(repo, InProcessMetadataRepository | InProcessBlobRepository)
             await repo.delete("one")
-        await pipeline.run(timeout=80)
+        await pipeline.run(timeout=DEADLINE)
 
     assert first == {"one": b"first", "two": b"first"}
     assert out.data == {"one": b"second", "two": b"first"}
@@ -151,7 +151,7 @@ async def test_an_image_that_no_registry_has_fails_the_launch_once(
 ) -> None:
     pipeline, *_ = task_of(manager, f"{registry.address}/absent:1", "missing")
     async with pipeline:
-        await pipeline.run(timeout=80)
+        await pipeline.run(timeout=DEADLINE)
 
     assert caplog.text.count("could not be run on job one") == 1
     assert f"Cannot pull image {registry.address}/absent:1" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from containers import BUSYBOX, App, engine_of
+from containers import BUSYBOX, DEADLINE, App, engine_of
 from pydatatask_core import (
     InProcessBlobRepository,
     InProcessMetadataRepository,
@@ -39,7 +39,7 @@ async def test_a_container_runs_for_a_job_and_leaves_output_and_record(app: App,
     task.link("number", jobs, is_input=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data == {"one": b"hello one 1 word 1 ' \" $x\n", "two": b"hello two 2 word 2 ' \" $x\n"}
     assert err.data == {"one": b"no\n", "two": b"no\n"}
@@ -67,7 +67,7 @@ async def test_input_of_any_bytes_comes_out_as_it_went_in(app: App, manager: Doc
     )
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert {job: record["result"] for job, record in done.data.items()} == dict.fromkeys(values, "success")
     assert out.data == values
@@ -95,7 +95,7 @@ async def test_input_in_many_pieces_keeps_its_order(
     )
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data == {"one": value}
 
@@ -117,7 +117,7 @@ async def test_standard_error_can_be_among_the_output_in_order(app: App, manager
     task.link("go", InProcessMetadataRepository({"one": None}), is_input=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data["one"] == b"".join(b"o%d\ne%d\n" % (number, number) for number in range(100))
 
@@ -136,7 +136,7 @@ async def test_a_script_may_name_its_interpreter_and_be_long(app: App, manager: 
     task.link("text", scripts, is_input=True)
 
     async with Pipeline([task], session) as pipeline:
-        await pipeline.run(timeout=60)
+        await pipeline.run(timeout=DEADLINE)
 
     assert out.data == {"long": b"200001\n", "named": b"#!/bin/cat\nthis is what it reads"}
     assert app.all() == []
