@@ -14,7 +14,7 @@ from ._errors import Call
 __all__ = ["OnePod", "has_begun", "has_ended", "id_of", "never_begins"]
 
 LAG = 2.0
-"""Seconds by which a server may know later than the node that a container has ended."""
+"""Seconds by which a server may know later than a node that a container has ended; more if the node is very slow."""
 
 
 @frozen
@@ -43,12 +43,14 @@ class OnePod:
 
     async def has_stopped(self, container: str) -> bool:
         """Tell whether a container is gone or has ended, also if it has only just done so."""
-        for wait in (0.0, LAG):
-            await asyncio.sleep(wait)
+        latest = asyncio.get_running_loop().time() + LAG
+        while True:
             pod = await self.look()
             if pod is None or _is_over(pod) or has_ended(pod, container):
                 return True
-        return False
+            if asyncio.get_running_loop().time() >= latest:
+                return False
+            await asyncio.sleep(LAG / 4)
 
 
 def has_begun(pod: Pod, container: str) -> bool:
