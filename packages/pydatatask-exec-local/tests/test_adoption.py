@@ -155,7 +155,7 @@ async def test_a_supervisor_that_is_dead_and_not_asked_for_by_its_parent_is_a_lo
         _, _, *rest = start.read_text().split()
         start.write_text(" ".join([zombie, ticks, *rest, "\n"]))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await task.live_jobs()
                 await task.run("job")
                 await task.released()
@@ -171,7 +171,7 @@ async def test_a_run_whose_folder_vanishes_is_seen_to_be_lost_when_it_ends(tmp_p
     task = ProcessTask("task", lambda: manager, None, Resources(), pids, script, done=done)
     await task.live_jobs()
     running = asyncio.ensure_future(task.run("job"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await pids.written.get()
         # By then it makes nothing in its folder any more.
         while not (tmp_path / "begun").exists():
@@ -199,7 +199,7 @@ async def test_a_live_record_that_disappears_is_written_again_while_its_run_is_l
     task = ProcessTask("task", lambda: manager, None, Resources(), pids, script, done=InProcessMetadataRepository())
     await task.live_jobs()
     running = asyncio.ensure_future(task.run("job"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         before = await pids.written.get()
         await pids.delete("job")
         assert await pids.written.get() == before

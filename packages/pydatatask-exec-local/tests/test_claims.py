@@ -11,7 +11,7 @@ from pydatatask_core.runs.host import HostFile
 from pydatatask_exec_local import LocalLinuxManager
 from pydatatask_exec_local.folder import Folder
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @pytest.mark.parametrize("first", ["settled", "discarded"])

@@ -103,7 +103,7 @@ async def test_a_pipeline_that_is_refused_ends_at_once_and_knocks_once(server: S
     ]
     for task in tasks:
         task.link("inputs", InProcessMetadataRepository({"job": {}}), is_input=True)
-    async with asyncio.timeout(20), Pipeline(tasks, session) as pipeline:
+    async with asyncio.timeout(60), Pipeline(tasks, session) as pipeline:
         with pytest.raises(SiteCredentialsError, match=USER):
             await pipeline.run()
     assert len(attempts) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -11,8 +13,9 @@ from typing_extensions import override
 from ..errors import TemplateError
 from ..repository.memory import InProcessBlobRepository
 from ..runs.host import ProcessManager
+from ..runs.site import RunName
 from ..task.script import STDOUT
-from .host_suite import HostSuite, until
+from .host_suite import HostSuite, Scene, running, until
 from .host_verbs import Pattern
 
 __all__ = ["HostScriptTests"]
@@ -80,22 +83,37 @@ class HostScriptTests(HostSuite):
 
         await until(gone, "nothing is left of the supervisor's session", self.deadline)
 
+    async def _timed_out(self, scene: Scene, ready: Callable[[], Awaitable[object]]) -> dict[str, Any]:
+        """Run a job whose time is up when it is ready, as its timer would say it, and give the done record."""
+        async with scene.followed() as observation, asyncio.TaskGroup() as group:
+            run = group.create_task(scene.task.run("job"))
+            seen = await self.seen(observation, RunName("task", "job", 1), running, "it runs")
+            await ready()
+            # Once is enough, unless the supervisor only begins to wait: a timer has its seconds until then.
+            while not run.done():
+                await self.on_host('kill -ALRM "$1" 2>/dev/null || :', str(seen.identity["pid"]))
+                await asyncio.wait({run}, timeout=5)
+        record: dict[str, Any] = scene.records["job"]
+        return record
+
     async def test_what_ends_in_its_grace_says_so(self, manager: ProcessManager) -> None:
         script = "trap 'echo bye; exit 7' TERM\necho begun\nwhile :; do sleep 0.05; done"
-        scene = self.scene(manager, script, timeout=3, grace=60)
-        record = await scene.run()
+        scene = self.scene(manager, script, timeout=1000, grace=60)
+        record = await self._timed_out(scene, lambda: self.written(scene, b"begun\n"))
         assert (record["result"], record["return_code"]) == ("timeout", 7)
         assert scene.outputs["job"] == b"begun\nbye\n"
 
     async def test_a_script_that_ignores_term_is_killed(self, manager: ProcessManager) -> None:
-        script = "trap '' TERM\nwhile :; do sleep 0.05; done"
-        record = await self.scene(manager, script, timeout=3, grace=0.5).run()
+        script = "trap '' TERM\necho begun\nwhile :; do sleep 0.05; done"
+        scene = self.scene(manager, script, timeout=1000, grace=0.5)
+        record = await self._timed_out(scene, lambda: self.written(scene, b"begun\n"))
         assert (record["result"], record["return_code"]) == ("timeout", 137)
 
     async def test_a_timeout_ends_the_whole_group(self, manager: ProcessManager) -> None:
         pids = f"{self.base(manager)}.pid"
         script = f"sh -c 'trap \"\" TERM; echo $$ > {pids}; while :; do sleep 0.05; done' & wait"
-        record = await self.scene(manager, script, timeout=3, grace=2).run()
+        scene = self.scene(manager, script, timeout=1000, grace=2)
+        record = await self._timed_out(scene, lambda: self.pid_in(pids))
         assert record["result"] == "timeout"
         assert not await self.lives(await self.pid_in(pids))
 
@@ -109,8 +127,9 @@ class HostScriptTests(HostSuite):
 
     async def test_at_a_timeout_the_whole_group_is_asked_before_it_is_killed(self, manager: ProcessManager) -> None:
         child = "trap 'echo bye; exit' TERM; echo begun; while :; do sleep 0.05; done"
-        scene = self.scene(manager, f'sh -c "{child}" & wait', timeout=3, grace=10)
-        assert (await scene.run())["result"] == "timeout"
+        scene = self.scene(manager, f'sh -c "{child}" & wait', timeout=1000, grace=10)
+        record = await self._timed_out(scene, lambda: self.written(scene, b"begun\n"))
+        assert record["result"] == "timeout"
         assert scene.outputs["job"] == b"begun\nbye\n"
 
     async def test_what_is_left_running_in_the_group_is_asked_before_it_is_killed(

@@ -193,7 +193,8 @@ class HostSuite(ABC):
 
     async def left(self, manager: ProcessManager) -> list[str]:
         """Give what is in the app's folder besides what always is."""
-        said = await self.on_host('cd "$1" && find . -mindepth 1', manager.basedir)
+        # What vanishes while it is looked at is not left.
+        said = await self.on_host('cd "$1" && { find . -mindepth 1 2>/dev/null || :; }', manager.basedir)
         return [name for name in said.split() if not name.startswith("./.stamp.") and name not in {"./.new", "./.old"}]
 
     async def nothing_is_left(self, manager: ProcessManager) -> None:
