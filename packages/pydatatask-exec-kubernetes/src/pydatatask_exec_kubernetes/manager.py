@@ -238,7 +238,8 @@ class PodManager(ExecutionSite[Manifest], Interactive):
         """
         try:
             pod = await self.cluster.call(Call("get", self.namespace, sighting.identity["name"]))
-            if pod["metadata"]["uid"] == sighting.claim:
+            # What a cluster itself ends has no word of ours.
+            if pod["metadata"]["uid"] == sighting.claim and END in (pod["metadata"].get("annotations") or {}):
                 await self._bring_to_its_end(pod)
         except (ConflictError, MissingJobError):
             return
