@@ -106,6 +106,18 @@ async def test_a_log_that_cannot_go_on_exactly_where_it_was_is_no_end() -> None:
 
 
 @pytest.mark.usefixtures("quickly")
+async def test_a_read_that_is_cancelled_while_a_log_is_opened_anew_repeats_nothing() -> None:
+    async with scripted() as (script, manager):
+        script.on("get", LIVE, LIVE, OVER)
+        pieces = streams(b"one\ntwo\n"), streams(b"one\n", stays=True), streams(b"one\ntwo\n", b"three\n")
+        async with following(script, manager, *pieces) as log:
+            assert await log.read(100) == b"one\ntwo\n"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(log.read(), 1)
+            assert await log.read() == b"three\n"
+
+
+@pytest.mark.usefixtures("quickly")
 async def test_a_log_of_which_its_node_has_only_the_newest_file_has_an_end() -> None:
     async with scripted() as (script, manager):
         script.on("get", LIVE)

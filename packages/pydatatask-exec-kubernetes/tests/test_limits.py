@@ -12,6 +12,7 @@ from pipelines import Bench
 from pydatatask_core.runs.site import Phase, RunName, Sighting
 from pydatatask_core.testing import simulate
 from pydatatask_exec_kubernetes import KubeTask, LivePod, PodManager
+from pydatatask_exec_kubernetes.naming import END
 from pydatatask_exec_kubernetes.status import sighting_of
 from scripted import pod, says, scripted
 from typing_extensions import override
@@ -76,8 +77,10 @@ async def test_a_pod_ends_whatever_becomes_of_the_hook(kind: type[KubeTask], mon
     found = sighting_of(pod("job", 5), "app")
     assert found is not None
     seen = evolve(found, run=RUN)
+    noted = pod("job", 6)
+    noted["metadata"]["annotations"] = {END: "timeout"}
     async with scripted() as (script, manager):
-        script.on("patch", says(pod("job", 6)))
+        script.on("patch", says(noted))
         bench = Bench(manager)
         task = bench.task("some", manifest("true"), timeout=1, kind=kind)
         async with bench.session:

@@ -159,6 +159,9 @@ class ContainerLog:
 
     async def _is_whole(self) -> bool:
         """Tell whether a log that has ended did so because its container has."""
+        if self._response is None:
+            # Opening it anew was interrupted.
+            return False
         if asyncio.get_running_loop().time() - self._opened > AT_ONCE:
             self._ends = 0
         pod = await self._pod.look()
@@ -169,6 +172,14 @@ class ContainerLog:
         self.close()
         await asyncio.sleep(PAUSE * 2**self._ends)
         await self._ask()
+        try:
+            return await self._rest()
+        except BaseException:
+            # It may stand where something comes that was given.
+            self.close()
+            raise
+
+    async def _rest(self) -> bytes:
         left = 0 if self._only_new else self._given
         again = hashlib.blake2b()
         while left and (data := await self._receive(min(left, CHUNK))):
