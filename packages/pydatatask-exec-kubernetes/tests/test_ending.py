@@ -13,7 +13,8 @@ from pydatatask_core.runs.site import RunName, Sighting
 from pydatatask_exec_kubernetes import KubeTask, PodManager
 from pydatatask_exec_kubernetes.manifest import read_manifest
 from pydatatask_exec_kubernetes.pod import LivePod
-from pydatatask_exec_kubernetes.status import Ending
+from pydatatask_exec_kubernetes.status import Ending, sighting_of
+from scripted import pod, says, scripted
 from typing_extensions import override
 
 pytestmark = pytest.mark.slow
@@ -35,8 +36,8 @@ async def test_an_end_that_was_written_down_is_brought_about_by_the_next_control
     more = "" if node else f"  nodeSelector: {{{namespace.name}: nowhere}}\n"
     spec = read_manifest(manifest("echo begun; sleep 1000", more=more), "the manifest", counted=False)
     assert await manager.claim(RunName("task", "job", 1), task.owner, spec) is not None
-    (pod,) = await namespace.until(lambda pods: pods if is_running(pods) or not node else None, "it runs")
-    await namespace.kubectl("annotate", "pod", pod["metadata"]["name"], f"pydatatask/end={word}")
+    (found,) = await namespace.until(lambda pods: pods if is_running(pods) or not node else None, "it runs")
+    await namespace.kubectl("annotate", "pod", found["metadata"]["name"], f"pydatatask/end={word}")
 
     async with asyncio.timeout(DEADLINE):
         await bench.run()
@@ -72,3 +73,17 @@ async def test_a_timeout_that_could_not_be_carried_out_at_once_is_later(
 
     assert bench.done["task"]["job"]["result"] == "timeout"
     assert len(handled) == 1
+
+
+async def test_a_pod_that_its_cluster_ends_is_left_to_it() -> None:
+    disrupted = pod("job", 1)
+    disrupted["status"]["conditions"] = [
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "no room"}
+    ]
+    seen = sighting_of(disrupted, "app")
+    assert seen is not None
+    assert seen.identity["ending"] == "TerminationByKubelet"
+    async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
+        script.on("get", says(disrupted))
+        await manager.go_on_ending(seen)
+    assert [kind for kind, _ in script.asked] == ["get"]
