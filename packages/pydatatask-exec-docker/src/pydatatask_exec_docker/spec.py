@@ -92,6 +92,12 @@ while :; do
     code=$?
     kill -0 "$job" || break
 done
+# A signal may have ended the last wait, and then the job: its status is still to be had, once.
+if [ "$code" -gt 128 ]; then
+    wait "$job"
+    again=$?
+    [ "$again" = 127 ] || code=$again
+fi
 [ ! -e {FOLDER}/followed ] || sleep 1.5
 code=${{ending:-$code}}
 echo "$code" > {CODE}

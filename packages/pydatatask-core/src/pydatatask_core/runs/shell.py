@@ -139,6 +139,12 @@ while :; do
     ours "$job" || break
 done
 trap : TERM ALRM
+# A signal may have ended the last wait, and then the job: its status is still to be had, once.
+if [ "$code" -gt 128 ]; then
+    wait "$job"
+    again=$?
+    [ "$again" = 127 ] || code=$again
+fi
 # What the job left in its group has a second to end by itself, and then the grace.
 tenths=0
 while lives "$job"; do
