@@ -117,13 +117,13 @@ async def test_a_run_that_goes_on_without_its_follower_is_not_taken_for_ended(
     monkeypatch.setattr(manager_module, "ENDING", 0.5)
     async with begun(manager), await manager.follow_output(run_of(0), "stdout") as reader:
         assert await reader.read(4) == b"out\n"
-        async with await manager.exec(run_of(0), ["killall", "tail"]) as killing:
+        async with await manager.exec(run_of(0), ["killall", "-KILL", "tail"]) as killing:
             assert [data async for _, data in killing.output()] == []
         with pytest.raises(SiteUnavailableError, match="interrupted while the run goes on"):
             await reader.read(1)
 
 
-@pytest.mark.parametrize("moment", ["if [ -e", "job=$!", 'wait "$job"'])
+@pytest.mark.parametrize("moment", ["if [ -e", "job=$!", 'wait "$job"\n    code'])
 async def test_the_end_of_a_run_is_not_missed_whenever_it_is_asked_for(
     app: App, manager: DockerManager, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
