@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from attrs import evolve
 from namespaces import DEADLINE, Namespace, manifest
 from pipelines import Bench
 from pydatatask_core.errors import SiteUnavailableError
@@ -87,3 +88,14 @@ async def test_a_pod_that_its_cluster_ends_is_left_to_it() -> None:
         script.on("get", says(disrupted))
         await manager.go_on_ending(seen)
     assert [kind for kind, _ in script.asked] == ["get"]
+
+
+async def test_how_a_pod_ended_is_not_read_from_another_one_of_its_name() -> None:
+    ended = sighting_of(pod("job", 1, "Succeeded"), "app")
+    assert ended is not None
+    successor = pod("job", 2)
+    successor["metadata"]["uid"] = "another"
+    async with scripted() as (script, manager), asyncio.timeout(DEADLINE):
+        script.on("get", says(successor))
+        found = await manager.finish(evolve(ended, result=None, cause=None))
+    assert (found.result, found.cause) == ("lost", "lost")

@@ -271,6 +271,8 @@ class PodManager(ExecutionSite[Manifest], Interactive):
             pod = await self.cluster.call(call)
         except MissingJobError:
             return gone(sighting)
+        if pod["metadata"]["uid"] != sighting.claim:
+            return gone(sighting)
         try:
             async with asyncio.timeout(LATEST + (pod["spec"].get("terminationGracePeriodSeconds") or 0)):
                 await self._until_quiet(self._one(sighting.identity["name"], sighting.claim), running_in(pod))
