@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from cli_process import Place
+from cli_process import DEADLINE, Place
 
 pytestmark = pytest.mark.slow
 
@@ -70,10 +70,13 @@ def test_the_second_signal_ends_the_process_even_if_something_stays_busy(place: 
 
 def test_a_third_signal_ends_the_process_at_once(place: Place) -> None:
     prepare(place)
-    run = place.start("gated", "run", KIND="blocks")
+    # Were it left to the second one, it would end after this.
+    run = place.start("gated", "run", KIND="blocks", GRACE="600")
     run.wait_for("began")
     # Signals that come faster than they are handled count as one.
+    deadline = time.monotonic() + DEADLINE
     while run.process.poll() is None:
+        assert time.monotonic() < deadline
         run.interrupt()
         time.sleep(0.1)
     assert run.code() == 130

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pydatatask_cli
 from cli_stores import Files, YamlFiles
+from pydatatask_cli import interrupts
 from pydatatask_core import ExecutorTask, InProcessSyncTask, Pipeline, RunTask, Session
 
 FOLDER = Path(os.environ["PIPELINE_FOLDER"])
 KIND = os.environ["KIND"]
+interrupts.GRACE = float(os.environ.get("GRACE", interrupts.GRACE))
 
 
 async def work(job: str) -> None:
